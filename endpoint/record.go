@@ -1,0 +1,93 @@
+// Package endpoint keeps the record of each attached pod: written by the CNI
+// plugin before it touches the kernel, removed after it has cleaned up, read
+// by the daemon and by ropewayctl. A record is thus always a superset of what
+// a pod holds in the kernel.
+package endpoint
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"time"
+
+	"github.com/ropeway-net/ropeway/kernel"
+)
+
+// Record is one attachment: a container's interface in one network.
+type Record struct {
+	BootID      string       `json:"bootID"` // boot in which it was attached
+	ContainerID string       `json:"containerID"`
+	IfName      string       `json:"ifName"`  // in the pod's namespace
+	Network     string       `json:"network"` // name of the CNI network
+	Netns       string       `json:"netns"`   // path given on ADD; may be gone
+	Pod         Pod          `json:"pod"`     // zero outside Kubernetes
+	HostLink    string       `json:"hostLink"`
+	MAC         kernel.MAC   `json:"mac"` // of the pod's interface
+	MTU         int          `json:"mtu"` // bytes
+	Addresses   []netip.Addr `json:"addresses"`
+	// Sources are preferred source addresses of the host routes, by family.
+	Sources []netip.Addr `json:"sources,omitempty"`
+	// IPAM is how to give the addresses back, whatever the network
+	// configuration says by then.
+	IPAM    IPAM      `json:"ipam"`
+	Created time.Time `json:"created"`
+}
+
+// Pod is what a Kubernetes runtime says about the container.
+type Pod struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	UID       string `json:"uid,omitempty"`
+}
+
+// IPAM names the allocator that holds the addresses.
+type IPAM struct {
+	Type    string `json:"type"`
+	DataDir string `json:"dataDir,omitempty"` // ropeway-ipam: where its networks are
+	// Config is the network configuration of ADD, for an exec'd plugin's DEL.
+	Config json.RawMessage `json:"config,omitempty"`
+}
+
+// HostLink names the host end of the pod link of an attachment: a prefix and
+// 48 bits of a digest, within the kernel's 15 bytes.
+func HostLink(containerID, ifName string) string {
+	sum := sha256.Sum256([]byte(containerID + "\x00" + ifName))
+	return kernel.PodLinkPrefix + hex.EncodeToString(sum[:6])
+}
+
+// safeName is what may stand in a file name: the container ID of the CNI
+// specification, and interface names without odd characters.
+var safeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
+
+// ParseRecord reads and checks a record; b may come from a damaged disk.
+func ParseRecord(b []byte) (Record, error) {
+	var r Record
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if err := dec.Decode(&r); err != nil {
+		return Record{}, fmt.Errorf("endpoint record is not valid: %w", err)
+	}
+	return r, r.validate()
+}
+
+func (r Record) validate() error {
+	switch {
+	case !safeName.MatchString(r.ContainerID):
+		return fmt.Errorf("endpoint record is not valid: container ID %q", r.ContainerID)
+	case !safeName.MatchString(r.IfName) || len(r.IfName) > 15:
+		return fmt.Errorf("endpoint record is not valid: interface name %q", r.IfName)
+	case r.HostLink != HostLink(r.ContainerID, r.IfName):
+		return fmt.Errorf("endpoint record is not valid: host link %q does not belong to container %s", r.HostLink, r.ContainerID)
+	case r.BootID == "":
+		return fmt.Errorf("endpoint record is not valid: no boot ID")
+	}
+	for _, a := range r.Addresses {
+		if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
+			return fmt.Errorf("endpoint record is not valid: address %q", a)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package endpoint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// Store is the directory of records, one file <containerID>-<ifname>.json each.
+// Different attachments may be written at the same time by different processes.
+type Store struct {
+	Dir string
+}
+
+// ErrNotFound means that there is no record of the attachment.
+var ErrNotFound = errors.New("no endpoint record")
+
+func (s Store) path(containerID, ifName string) (string, error) {
+	if !safeName.MatchString(containerID) || !safeName.MatchString(ifName) {
+		return "", fmt.Errorf("container %q with interface %q cannot name an endpoint record", containerID, ifName)
+	}
+	return filepath.Join(s.Dir, containerID+"-"+ifName+".json"), nil
+}
+
+// Write stores the record durably, replacing an earlier one.
+func (s Store) Write(r Record) error {
+	path, err := s.path(r.ContainerID, r.IfName)
+	if err != nil {
+		return err
+	}
+	if err := r.validate(); err != nil {
+		return err
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode endpoint record: %w", err)
+	}
+	return statedir.WriteFile(path, append(b, '\n'))
+}
+
+// Read returns the record of one attachment, or an error that wraps
+// [ErrNotFound].
+func (s Store) Read(containerID, ifName string) (Record, error) {
+	path, err := s.path(containerID, ifName)
+	if err != nil {
+		return Record{}, err
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, fmt.Errorf("%w: %s", ErrNotFound, path)
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := ParseRecord(b)
+	if err != nil {
+		return Record{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Remove deletes the record durably. One that is not there is no error.
+func (s Store) Remove(containerID, ifName string) error {
+	path, err := s.path(containerID, ifName)
+	if err != nil {
+		return err
+	}
+	return statedir.Remove(path)
+}
+
+// List returns all readable records. Damaged files do not hide the others:
+// they are named in the error, which may come together with records.
+func (s Store) List() ([]Record, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list endpoint records: %w", err)
+	}
+	var records []Record
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		path := filepath.Join(s.Dir, e.Name())
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // detached meanwhile
+		}
+		var r Record
+		if err == nil {
+			r, err = ParseRecord(b)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, errors.Join(errs...)
+}

@@ -1,0 +1,54 @@
+package kernel
+
+import (
+	"context"
+	"net/netip"
+)
+
+// State is what Ropeway owns in one network namespace, desired or actual.
+// The zero State is a namespace without a trace of Ropeway.
+type State struct {
+	Links      map[string]Link // tunnel devices by name
+	Addresses  map[Address]struct{}
+	Routes     map[RouteKey]Route
+	Neighbours map[NeighbourKey]MAC // permanent ones on own links
+	FDB        map[FDBEntry]struct{}
+	// Sysctls by path below /proc/sys, for instance net/ipv4/ip_forward. A
+	// key that desired does not name is left alone.
+	Sysctls map[string]string
+	Table   *Table // nil: no table
+}
+
+// Interface is a link that is not Ropeway's, as far as decisions need it.
+type Interface struct {
+	Name      string
+	Kind      string // as the kernel names it, "" for a physical device
+	MTU       int    // bytes
+	Up        bool
+	Addresses []netip.Prefix // each address with its on-link prefix length
+}
+
+// Snapshot is what the kernel held at one moment.
+type Snapshot struct {
+	State      State
+	Interfaces []Interface         // sorted by name
+	PodLinks   map[string]struct{} // host ends of pod links that exist and are up
+}
+
+// Kernel is one network namespace's kernel. Its methods are safe for one
+// caller at a time.
+type Kernel interface {
+	// Snapshot reads everything once: one dump per kind of object. A dump
+	// that the kernel says was interrupted is repeated, never used.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// Apply carries out every operation of the plan, also when an earlier
+	// one failed, and joins the errors. Adding what is there and deleting
+	// what is gone are no errors.
+	Apply(ctx context.Context, plan Plan) error
+	// Watch reports that something Ropeway may care about changed in the
+	// namespace, by anybody. Reports are coalesced; the channel is closed
+	// when ctx ends. A report that was lost by the kernel counts as a report.
+	Watch(ctx context.Context) (<-chan struct{}, error)
+	// Close gives back the sockets.
+	Close() error
+}

@@ -1,0 +1,32 @@
+package statedir
+
+import "path/filepath"
+
+const (
+	// DefaultDir holds Ropeway's own state.
+	DefaultDir = "/var/lib/cni/ropeway"
+	// DefaultNetworksDir holds IPAM reservations, one directory per network,
+	// in host-local's layout.
+	DefaultNetworksDir = "/var/lib/cni/networks"
+)
+
+// Dir is the root of Ropeway's own state, [DefaultDir] unless configured.
+type Dir string
+
+// NodeFile is what the daemon tells the plugin.
+func (d Dir) NodeFile() string { return filepath.Join(string(d), "node.json") }
+
+// PeersFile holds the last known nodes.
+func (d Dir) PeersFile() string { return filepath.Join(string(d), "peers.json") }
+
+// SysctlsFile holds the values that sysctls had before Ropeway changed them.
+func (d Dir) SysctlsFile() string { return filepath.Join(string(d), "sysctls.json") }
+
+// Endpoints is the directory of endpoint records.
+func (d Dir) Endpoints() string { return filepath.Join(string(d), "endpoints") }
+
+// Log is the directory of rotated logs.
+func (d Dir) Log() string { return filepath.Join(string(d), "log") }
+
+// Socket is the daemon's local status socket.
+func (d Dir) Socket() string { return filepath.Join(string(d), "ropewayd.sock") }

@@ -1,0 +1,75 @@
+package statedir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+)
+
+// Node is node.json: what the daemon tells the plugin about this node, so that
+// pods start and stop while the daemon is dead.
+type Node struct {
+	BootID   string         `json:"bootID"`   // boot in which the daemon wrote it
+	Name     string         `json:"name"`     // this node
+	Mode     string         `json:"mode"`     // for messages only
+	PodCIDRs []netip.Prefix `json:"podCIDRs"` // at most one of each family
+	MTU      int            `json:"mtu"`      // bytes, of a pod's interface
+	// Sources are the preferred source addresses of the node towards its own
+	// pods, at most one of each family.
+	Sources []netip.Addr `json:"sources"`
+}
+
+// ErrNoNode means that the daemon has not written node.json.
+var ErrNoNode = errors.New("the daemon has not prepared this node yet")
+
+// ReadNode reads node.json. An error for a missing file wraps [ErrNoNode].
+func (d Dir) ReadNode() (Node, error) {
+	b, err := os.ReadFile(d.NodeFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Node{}, fmt.Errorf("%s does not exist: %w; is ropewayd running? see: ropewayctl status", d.NodeFile(), ErrNoNode)
+	}
+	if err != nil {
+		return Node{}, fmt.Errorf("read node facts: %w", err)
+	}
+	n, err := ParseNode(b)
+	if err != nil {
+		return Node{}, fmt.Errorf("%s: %w; restart ropewayd to have it written again", d.NodeFile(), err)
+	}
+	return n, nil
+}
+
+// ParseNode reads and checks the content of node.json.
+func ParseNode(b []byte) (Node, error) {
+	var n Node
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if err := dec.Decode(&n); err != nil {
+		return Node{}, fmt.Errorf("not valid: %w", err)
+	}
+	if n.BootID == "" || len(n.PodCIDRs) == 0 {
+		return Node{}, errors.New("not valid: bootID and podCIDRs are required")
+	}
+	seen := map[bool]bool{}
+	for _, p := range n.PodCIDRs {
+		if !p.IsValid() || p != p.Masked() || seen[p.Addr().Is4()] {
+			return Node{}, fmt.Errorf("not valid: podCIDRs %v must hold at most one masked prefix of each family", n.PodCIDRs)
+		}
+		seen[p.Addr().Is4()] = true
+	}
+	if n.MTU < 576 || n.MTU > 65535 {
+		return Node{}, fmt.Errorf("not valid: mtu %d is not between 576 and 65535", n.MTU)
+	}
+	return n, nil
+}
+
+// WriteNode replaces node.json.
+func (d Dir) WriteNode(n Node) error {
+	b, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode node facts: %w", err)
+	}
+	return WriteFile(d.NodeFile(), append(b, '\n'))
+}
