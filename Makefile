@@ -1,0 +1,46 @@
+# Ropeway's tasks. Bare `make` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO        ?= go
+BIN       := $(CURDIR)/bin
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOTESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0
+LINTER    := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The names under which Debian and Ubuntu package what the tests call.
+PACKAGES := iproute2 nftables procps qemu-system-x86 cpio busybox-static kmod
+
+export CGO_ENABLED := 0
+
+.PHONY: help build deps test demo bench lint fmt clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the plugins, the daemon and ropewayctl into bin/
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./plugins/ropeway ./plugins/ropeway-ipam ./daemon/ropewayd ./ropewayctl
+
+deps: ## install what the tests call (Debian packages), if anything is missing
+	@integration/packages.sh $(PACKAGES)
+
+demo: deps build ## three nodes, six pods, five modes: watch them talk (root)
+	$(GO) run ./integration/demo -bin $(BIN)
+
+test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debian kernel (root)
+	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 9m ./...
+
+bench: deps build ## pod start and stop against the reference plugins, in one run (root)
+	$(GO) run ./integration/bench
+
+lint: ## golangci-lint with the rules of .golangci.yaml
+	$(LINTER) run ./...
+
+fmt: ## gofmt
+	gofmt -w $$(git ls-files '*.go')
+
+clean: ## remove bin/ and build/
+	rm -rf $(BIN) $(CURDIR)/build
