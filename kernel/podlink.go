@@ -1,0 +1,125 @@
+package kernel
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// GatewayMAC is the address that the host end of every pod link has, on every
+// node, so that a pod's permanent neighbour entry for its gateway is known
+// before the link exists: locally administered, the rest spells "ropwy".
+func GatewayMAC() MAC { return MAC{0x02, 'r', 'o', 'p', 'w', 'y'} }
+
+// GatewayIPv4 is the link-local address that pods route IPv4 through. Every
+// host end has it.
+func GatewayIPv4() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 1, 1}) }
+
+// GatewayIPv6 is fe80::1, the IPv6 counterpart of [GatewayIPv4].
+func GatewayIPv6() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 1}) }
+
+// GatewayFor is the gateway of the family of addr.
+func GatewayFor(addr netip.Addr) netip.Addr {
+	if addr.Is4() {
+		return GatewayIPv4()
+	}
+	return GatewayIPv6()
+}
+
+// PodLink is one pod's veth pair: the host end in the caller's namespace, the
+// pod end in the pod's.
+type PodLink struct {
+	HostName string // of the host end
+	Name     string // of the pod end
+	MAC      MAC    // of the pod end
+	MTU      int    // bytes, both ends
+	// Addresses of the pod, at least one.
+	Addresses []netip.Addr
+	// Sources are the preferred sources of the host routes, at most one of
+	// each family.
+	Sources []netip.Addr
+	// Routes go through the gateway besides the default routes, which a pod
+	// has for each family of its Addresses.
+	Routes []netip.Prefix
+}
+
+// HasFamilyOf says whether the pod has an address of the family of addr.
+func (l PodLink) HasFamilyOf(addr netip.Addr) bool {
+	for _, a := range l.Addresses {
+		if a.Is4() == addr.Is4() {
+			return true
+		}
+	}
+	return false
+}
+
+// gateways are those of the pod's families, IPv4 first.
+func (l PodLink) gateways() []netip.Addr {
+	var gws []netip.Addr
+	for _, gw := range []netip.Addr{GatewayIPv4(), GatewayIPv6()} {
+		if l.HasFamilyOf(gw) {
+			gws = append(gws, gw)
+		}
+	}
+	return gws
+}
+
+// source is the preferred source of the host route to addr, if there is one.
+func (l PodLink) source(addr netip.Addr) netip.Addr {
+	for _, s := range l.Sources {
+		if s.Is4() == addr.Is4() {
+			return s
+		}
+	}
+	return netip.Addr{}
+}
+
+// podRoutes are the destinations that the pod reaches through its gateways,
+// each once, the default routes first.
+func (l PodLink) podRoutes() []netip.Prefix {
+	var routes []netip.Prefix
+	seen := map[netip.Prefix]bool{}
+	add := func(p netip.Prefix) {
+		if !seen[p] {
+			seen[p] = true
+			routes = append(routes, p)
+		}
+	}
+	for _, gw := range l.gateways() {
+		add(defaultRoute(gw))
+	}
+	for _, p := range l.Routes {
+		if l.HasFamilyOf(p.Addr()) {
+			add(p.Masked())
+		}
+	}
+	return routes
+}
+
+// defaultRoute is 0.0.0.0/0 or ::/0, of the family of addr.
+func defaultRoute(addr netip.Addr) netip.Prefix {
+	if addr.Is4() {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+}
+
+// Step is one part of a transaction.
+type Step struct {
+	Name string // what it does, to stand before a cause: "set pod addresses"
+	Do   func() error
+	// Undo takes back what Do did; nil when an earlier step's Undo covers it.
+	Undo func() error
+}
+
+var (
+	// ErrOwnNetns means that the namespace given as the pod's is the
+	// caller's own, which must not be wired as a pod.
+	ErrOwnNetns = errors.New("it is the network namespace of the plugin itself, not a pod's")
+	// ErrNotNetns means that the path names something that is no network
+	// namespace.
+	ErrNotNetns = errors.New("it is no network namespace")
+	// ErrLinkExists means that the name of one end is taken.
+	ErrLinkExists = errors.New("the interface exists already")
+	// ErrNoIPv6 means that IPv6 is off where an IPv6 address is wanted.
+	ErrNoIPv6 = errors.New("IPv6 is switched off")
+)
