@@ -1,14 +1,24 @@
 package kernel
 
-import "net/netip"
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // Table is the nftables table of family inet named [TableName].
 type Table struct {
 	Sets   map[string]Set
 	Chains map[string]Chain
+	// Flags of the table as nft writes them, for instance dormant. Desired is
+	// always none; a table that has any is replaced whole.
+	Flags string
 }
 
-// SetType is the nft key type of a set.
+// SetType is the nft key type of a set. A set in the kernel that is not a
+// plain set of addresses or prefixes has a longer type, which says what it is
+// and equals none of the constants.
 type SetType string
 
 // The key types that Ropeway's sets have.
@@ -41,11 +51,22 @@ const (
 	Postrouting Hook = "postrouting"
 )
 
-// Chain is a base chain with policy accept.
+// ChainPolicy is what happens to packets that no rule decided about.
+type ChainPolicy string
+
+// The policies. Accept is the zero value and the only one that is desired.
+const (
+	PolicyAccept ChainPolicy = ""
+	PolicyDrop   ChainPolicy = "drop"
+)
+
+// Chain is a base chain. A chain in the kernel that has no hook (a regular
+// chain, somebody else's) has neither Type nor Hook.
 type Chain struct {
 	Type     ChainType
 	Hook     Hook
 	Priority int // -300 is raw, 0 filter, 100 srcnat
+	Policy   ChainPolicy
 	Rules    []Rule
 }
 
@@ -54,3 +75,94 @@ type Rule struct {
 	Comment    string // says what the rule is for, at most 128 bytes
 	Statements []Statement
 }
+
+// String prints the rule as nft writes it behind the name of its chain.
+func (r Rule) String() string {
+	words := make([]string, 0, len(r.Statements)+1)
+	for _, s := range r.Statements {
+		words = append(words, s.String())
+	}
+	if r.Comment != "" {
+		words = append(words, `comment "`+r.Comment+`"`)
+	}
+	return strings.Join(words, " ")
+}
+
+// String prints the nft script that makes the table, sets and chains sorted by
+// name. No table is the empty string.
+func (t *Table) String() string {
+	if t == nil {
+		return ""
+	}
+	var change TableChange
+	change.addTable(t)
+	return change.script()
+}
+
+// clone returns a copy that shares nothing with t.
+func (t *Table) clone() *Table {
+	if t == nil {
+		return nil
+	}
+	c := &Table{
+		Sets:   make(map[string]Set, len(t.Sets)),
+		Chains: make(map[string]Chain, len(t.Chains)),
+		Flags:  t.Flags,
+	}
+	for name, s := range t.Sets {
+		s.Elements = maps.Clone(s.Elements)
+		c.Sets[name] = s
+	}
+	for name, chain := range t.Chains {
+		rules := make([]Rule, len(chain.Rules))
+		for i, r := range chain.Rules {
+			rules[i] = Rule{r.Comment, slices.Clone(r.Statements)}
+		}
+		chain.Rules = rules
+		c.Chains[name] = chain
+	}
+	return c
+}
+
+// equal says whether both tables do the same to every packet: spellings that
+// the kernel keeps as one are one.
+func (t *Table) equal(o *Table) bool { return diffTable(t, o) == nil }
+
+// equal says whether both rules are kept by the kernel as the same.
+func (r Rule) equal(o Rule) bool {
+	return r.Comment == o.Comment && slices.Equal(canonical(r.Statements), canonical(o.Statements))
+}
+
+// canonical leaves out a match that the next one implies. The kernel holds
+// both spellings as the same instructions, so reading back cannot tell them
+// apart.
+func canonical(statements []Statement) []Statement {
+	out := make([]Statement, 0, len(statements))
+	for i, s := range statements {
+		if i+1 < len(statements) {
+			network, transport := implied(statements[i+1])
+			if s == (IPv4Packet{}) && network == IPv4Addr || transport != 0 && s == (L4Proto{transport}) {
+				continue
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// implied returns the family and the transport protocol that a statement
+// cannot do without, zero where it does not care.
+func implied(s Statement) (network SetType, transport uint8) {
+	switch s := s.(type) {
+	case SpecifiedIPv6Source:
+		return IPv6Addr, 0
+	case InSet:
+		return s.Type, 0
+	case UDPDestinationPort:
+		return "", udpProtocol
+	}
+	return "", 0
+}
+
+// udpProtocol is the IANA protocol number of UDP.
+const udpProtocol = 17

@@ -1,0 +1,192 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"reflect"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// rawExpr is an expression of a rule as the kernel lists it.
+type rawExpr struct {
+	name string
+	data []byte
+}
+
+// decodeRule turns a listed rule back into statements. Each is guessed from
+// what the next expressions look like and believed only if encoding the guess
+// gives these expressions; so two different rules never look the same.
+func decodeRule(raw []rawExpr) []Statement {
+	exprs := make([]expr.Any, len(raw))
+	for i, r := range raw {
+		exprs[i] = r.decode()
+	}
+	var statements []Statement
+	var known encoder
+	for i := 0; i < len(exprs); {
+		s, n := decodeNext(exprs[i:], &known)
+		if n == 0 {
+			return append(statements, unrecognised(raw[i:], exprs[i:]))
+		}
+		statements = append(statements, s)
+		i += n
+	}
+	return statements
+}
+
+// decodeNext returns the statement that exprs begin with and how many of them
+// it takes, 0 if it is none of ours.
+func decodeNext(exprs []expr.Any, known *encoder) (Statement, int) {
+	for _, s := range guesses(exprs) {
+		e := encoder{network: known.network, transport: known.transport}
+		if e.statement(s) != nil {
+			continue
+		}
+		if n := len(e.exprs); n <= len(exprs) && reflect.DeepEqual(e.exprs, exprs[:n]) {
+			*known = e
+			return s, n
+		}
+	}
+	return nil, 0
+}
+
+// guesses returns what exprs may begin with, the longest first.
+func guesses(exprs []expr.Any) []Statement {
+	if len(exprs) == 0 {
+		return nil
+	}
+	switch e := exprs[0].(type) {
+	case *expr.Meta:
+		return guessMeta(e, exprs[1:])
+	case *expr.Payload:
+		return guessPayload(e, exprs[1:])
+	case *expr.Fib:
+		return []Statement{NoReturnPath{}, LocalDestination{}}
+	case *expr.Counter:
+		return []Statement{Counter{}}
+	case *expr.Verdict:
+		return []Statement{Drop{}, Accept{}}
+	case *expr.Notrack:
+		return []Statement{Notrack{}}
+	case *expr.Masq:
+		return []Statement{MasqueradeRandom{}}
+	}
+	return nil
+}
+
+// guessMeta looks beyond a protocol match at what may have demanded it.
+func guessMeta(e *expr.Meta, rest []expr.Any) []Statement {
+	value := compared(rest)
+	if len(value) == 0 {
+		return nil
+	}
+	switch e.Key {
+	case expr.MetaKeyIIFNAME:
+		return []Statement{FromPodLink{}}
+	case expr.MetaKeyNFPROTO:
+		return append(guesses(rest[1:]), IPv4Packet{})
+	case expr.MetaKeyL4PROTO:
+		return append(guesses(rest[1:]), L4Proto{value[0]})
+	}
+	return nil
+}
+
+func guessPayload(e *expr.Payload, rest []expr.Any) []Statement {
+	if e.Base == expr.PayloadBaseTransportHeader {
+		if port := compared(rest); len(port) == udpPortLen {
+			return []Statement{UDPDestinationPort{binary.BigEndian.Uint16(port)}}
+		}
+		return nil
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	lookup, ok := rest[0].(*expr.Lookup)
+	if !ok {
+		return []Statement{SpecifiedIPv6Source{}}
+	}
+	s := InSet{Field: Saddr, Set: lookup.SetName, Type: IPv4Addr, Not: lookup.Invert}
+	if e.Len == ipv6AddrLen {
+		s.Type = IPv6Addr
+	}
+	if e.Offset == ipv4DaddrOffset || e.Offset == ipv6DaddrOffset {
+		s.Field = Daddr
+	}
+	return []Statement{s}
+}
+
+// compared returns the value that exprs begin to compare with.
+func compared(exprs []expr.Any) []byte {
+	if len(exprs) == 0 {
+		return nil
+	}
+	if cmp, ok := exprs[0].(*expr.Cmp); ok {
+		return cmp.Data
+	}
+	return nil
+}
+
+// decode returns the expression, nil for a kind that no statement has. The
+// library's own reader leaves out kinds that it does not know, which makes a
+// rule with an additional match look like one without.
+func (r rawExpr) decode() expr.Any {
+	var e expr.Any
+	switch r.name {
+	case "meta":
+		e = &expr.Meta{}
+	case "cmp":
+		e = &expr.Cmp{}
+	case "payload":
+		e = &expr.Payload{}
+	case "lookup":
+		e = &expr.Lookup{}
+	case "fib":
+		e = &expr.Fib{}
+	case "masq":
+		e = &expr.Masq{}
+	case "counter":
+		return &expr.Counter{} // its values are no part of the rule
+	case "notrack":
+		return &expr.Notrack{} // has no data
+	case "immediate":
+		return r.decodeVerdict()
+	default:
+		return nil
+	}
+	if expr.Unmarshal(byte(nftables.TableFamilyINet), r.data, e) != nil {
+		return nil
+	}
+	return e
+}
+
+// decodeVerdict returns the verdict that an immediate expression sets, nil if
+// it sets something else: read as a verdict, a plain value looks like drop,
+// whose code is 0.
+func (r rawExpr) decodeVerdict() expr.Any {
+	const family = byte(nftables.TableFamilyINet)
+	var value expr.Immediate
+	if expr.Unmarshal(family, r.data, &value) != nil ||
+		value.Register != unix.NFT_REG_VERDICT || len(value.Data) != 0 {
+		return nil
+	}
+	var verdict expr.Verdict
+	if expr.Unmarshal(family, r.data, &verdict) != nil {
+		return nil
+	}
+	return &verdict
+}
+
+// unrecognised says in one line what a rule holds, with the sets it refers to.
+func unrecognised(raw []rawExpr, exprs []expr.Any) Unrecognised {
+	words := make([]string, 0, len(raw))
+	for i, r := range raw {
+		words = append(words, r.name)
+		if lookup, ok := exprs[i].(*expr.Lookup); ok {
+			words = append(words, "@"+lookup.SetName)
+		}
+	}
+	return Unrecognised{strings.Join(words, " ")}
+}
