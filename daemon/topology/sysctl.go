@@ -1,0 +1,21 @@
+package topology
+
+import (
+	"github.com/ropeway-net/ropeway/daemon/cluster"
+	"github.com/ropeway-net/ropeway/kernel"
+)
+
+// addSysctls makes the node a router. Redirects would tell pods and peers of
+// ways around the node that they cannot use. Packets from a tunnel may come
+// from a peer that is otherwise reached directly, so the source check there
+// is loose.
+func addSysctls(s *kernel.State, self cluster.Node, t tunnels) {
+	s.Sysctls["net/ipv4/ip_forward"] = "1"
+	s.Sysctls["net/ipv4/conf/all/send_redirects"] = "0"
+	if _, v6 := prefixOfFamily(self.PodCIDRs, false); v6 {
+		s.Sysctls["net/ipv6/conf/all/forwarding"] = "1"
+	}
+	if tun, ok := t[true]; ok {
+		s.Sysctls["net/ipv4/conf/"+tun.link.Name+"/rp_filter"] = "2"
+	}
+}

@@ -1,0 +1,161 @@
+package topology
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"net/netip"
+
+	"github.com/ropeway-net/ropeway/kernel"
+)
+
+// Bytes that an encapsulation adds to a packet.
+const (
+	overheadVXLAN4 = 50 // IPv4 20, UDP 8, VXLAN 8, Ethernet 14
+	overheadVXLAN6 = 70
+	overheadIPv4   = 20 // ipip, sit
+	overheadIPv6   = 40 // ip6tnl, without encapsulation limit option
+)
+
+const (
+	minMTU     = 576  // smaller packets than any IPv4 host must take are no use to pods
+	minMTUIPv6 = 1280 // RFC 8200, section 5: IPv6 does not work on smaller links
+)
+
+// tunnel carries the pods of one family; both families may share a device.
+type tunnel struct {
+	via     Via
+	link    kernel.Link
+	address netip.Addr // own, of this family
+}
+
+// tunnels are the node's tunnels by family of the pods (key: IPv4). There are
+// none in direct mode, and none of a family that the node's pods do not have.
+type tunnels map[bool]tunnel
+
+// uses says which encapsulation the mode has for peers that need one.
+func (m Mode) uses() kernel.LinkKind {
+	switch m {
+	case VXLAN, VXLANCrossSubnet:
+		return kernel.VXLAN
+	case IPIP, IPIPCrossSubnet:
+		return kernel.IPIP
+	default:
+		return ""
+	}
+}
+
+// prefersDirect says whether peers on the same subnet are reached without
+// encapsulation.
+func (m Mode) prefersDirect() bool {
+	return m == VXLANCrossSubnet || m == IPIPCrossSubnet || m == Direct
+}
+
+// planTunnels chooses devices and MTUs. The pods' MTU is the smallest of the
+// paths that they may take.
+func planTunnels(in Input, under underlay) (tunnels, int, []error, error) {
+	outer4 := under.primary.addr.Is4()
+	limit := math.MaxInt
+	if in.Config.MTU != 0 {
+		limit = in.Config.MTU
+	}
+	podMTU, fits := limit, math.MaxInt
+	if in.Config.Mode.prefersDirect() {
+		for _, u := range under.byFamily {
+			fits = min(fits, u.iface.MTU)
+		}
+	}
+	out := tunnels{}
+	for _, own := range in.Self.PodCIDRs {
+		v4 := own.Addr().Is4()
+		link, via, overhead := device(in.Config, under.primary.addr, outer4, v4)
+		if link.Name == "" {
+			continue
+		}
+		inner := under.primary.iface.MTU - overhead
+		link.MTU = min(limit, inner)
+		fits = min(fits, inner)
+		address, _ := tunnelAddress(own)
+		out[v4] = tunnel{via: via, link: link, address: address}
+	}
+	podMTU = min(podMTU, fits)
+	var problems []error
+	if in.Config.MTU > fits {
+		problems = append(problems, fmt.Errorf("mtu %d of the configuration does not fit into mode %s over %s, %d is used; set mtu to at most %d or leave it out",
+			in.Config.MTU, in.Config.Mode, under.primary.iface.Name, fits, fits))
+	}
+	return out, podMTU, problems, checkMTU(in, under, podMTU)
+}
+
+func checkMTU(in Input, under underlay, podMTU int) error {
+	for _, own := range in.Self.PodCIDRs {
+		need, family := minMTU, "pods"
+		if own.Addr().Is6() {
+			need, family = minMTUIPv6, "IPv6 pods"
+		}
+		if podMTU < need {
+			return fmt.Errorf("MTU %d for pods in mode %s over %s (MTU %d) is too small: %s need %d; raise the MTU of %s, or the mtu setting",
+				podMTU, in.Config.Mode, under.primary.iface.Name, under.primary.iface.MTU, family, need, under.primary.iface.Name)
+		}
+	}
+	return nil
+}
+
+// device describes the tunnel device for pods of one family over an underlay
+// of the same or the other one.
+func device(cfg Config, local netip.Addr, outer4, pods4 bool) (kernel.Link, Via, int) {
+	link := kernel.Link{Local: local, Up: true}
+	switch {
+	case cfg.Mode.uses() == kernel.VXLAN:
+		link.Name, link.Kind = kernel.VXLANLink, kernel.VXLAN
+		link.MAC, link.VNI, link.Port = vtepMAC(local), cfg.VNI, cfg.Port
+		if outer4 {
+			return link, ViaVXLAN, overheadVXLAN4
+		}
+		return link, ViaVXLAN, overheadVXLAN6
+	case cfg.Mode.uses() == "":
+		return kernel.Link{}, ViaDirect, 0
+	case !outer4:
+		link.Name, link.Kind = kernel.IP6TnlLink, kernel.IP6Tnl
+		return link, ViaIP6Tnl, overheadIPv6
+	case pods4:
+		link.Name, link.Kind = kernel.IPIPLink, kernel.IPIP
+		return link, ViaIPIP, overheadIPv4
+	default:
+		link.Name, link.Kind = kernel.SITLink, kernel.SIT
+		return link, ViaSIT, overheadIPv4
+	}
+}
+
+// addTo puts the devices and their addresses into the state.
+func (t tunnels) addTo(s *kernel.State) {
+	for _, tun := range t {
+		s.Links[tun.link.Name] = tun.link
+		s.Addresses[kernel.Address{Link: tun.link.Name, Prefix: whole(tun.address)}] = struct{}{}
+	}
+}
+
+// tunnelAddress is the address that a node's tunnel device holds: the first
+// usable one of its pod CIDR, which no pod ever gets.
+func tunnelAddress(podCIDR netip.Prefix) (netip.Addr, bool) {
+	if podCIDR.Bits() > podCIDR.Addr().BitLen()-2 {
+		return netip.Addr{}, false
+	}
+	return podCIDR.Addr().Next(), true
+}
+
+// vtepMAC derives a node's tunnel MAC from its primary address, so that the
+// address is all that a peer has to know.
+func vtepMAC(primary netip.Addr) kernel.MAC {
+	sum := sha256.Sum256([]byte("ropeway vtep " + primary.String()))
+	return kernel.LocallyAdministered(sum[:])
+}
+
+// compatible writes an IPv4 address as the IPv6 next hop ::a.b.c.d, from which
+// a sit device without a fixed remote takes the outer destination.
+func compatible(a netip.Addr) netip.Addr {
+	b4 := a.As4()
+	var b [16]byte
+	copy(b[12:], b4[:])
+	return netip.AddrFrom16(b)
+}
