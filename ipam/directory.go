@@ -1,0 +1,204 @@
+package ipam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+const (
+	lockName       = "lock"
+	bootName       = "boot_id"
+	lastNamePrefix = "last_reserved_ip."
+)
+
+// directory is a network's directory. What changes it needs the lock.
+type directory string
+
+func (d directory) path(name string) string { return filepath.Join(string(d), name) }
+
+// names lists the files, in no order and without looking into them.
+func (d directory) names() ([]string, error) {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// read returns who holds a. It is false when nobody does: there is no file, or
+// one that a crash left torn, or something that is no file.
+func (d directory) read(a netip.Addr) (Attachment, bool, error) {
+	f, err := os.Open(d.path(a.String()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Attachment{}, false, nil
+	}
+	if err != nil {
+		return Attachment{}, false, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxReservation+1))
+	if errors.Is(err, syscall.EISDIR) {
+		return Attachment{}, false, nil
+	}
+	if err != nil {
+		return Attachment{}, false, err
+	}
+	holder, ok := parseReservation(b)
+	return holder, ok, nil
+}
+
+// contents is what a directory holds.
+type contents struct {
+	held []Reservation
+	torn []netip.Addr // files that name no container
+	temp []string     // files that were being written
+}
+
+// scan reads every reservation. One that cannot be read does not hide the
+// others: it is named in the error, which comes together with the contents.
+func (d directory) scan(ctx context.Context) (contents, error) {
+	names, err := d.names()
+	if err != nil {
+		return contents{}, err
+	}
+	var c contents
+	var errs []error
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return contents{}, fmt.Errorf("read reservations in %s: %w", d, ctx.Err())
+		}
+		if strings.HasPrefix(name, statedir.TempPrefix) {
+			c.temp = append(c.temp, name)
+			continue
+		}
+		a, ok := parseAddressName(name)
+		if !ok {
+			continue
+		}
+		holder, ok, err := d.read(a)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case ok:
+			c.held = append(c.held, Reservation{a, holder})
+		default:
+			c.torn = append(c.torn, a)
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+// publish makes holder the holder of all addrs, durably, or of none. The lock
+// keeps others away; a link never replaces a file even so.
+func (d directory) publish(holder Attachment, addrs []netip.Addr) (err error) {
+	var linked []netip.Addr
+	temp, err := d.writeTemp(holder)
+	defer func() {
+		if err != nil && temp != "" {
+			_ = os.Remove(d.path(temp))
+			err = errors.Join(err, d.remove(linked))
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if err := os.Link(d.path(temp), d.path(a.String())); err != nil {
+			return err
+		}
+		linked = append(linked, a)
+	}
+	if err := os.Remove(d.path(temp)); err != nil {
+		return err
+	}
+	return statedir.SyncDir(string(d))
+}
+
+// writeTemp writes a reservation that has no address yet and makes its content
+// durable. The name is returned as soon as there is a file, also with an error.
+func (d directory) writeTemp(holder Attachment) (name string, err error) {
+	f, err := os.CreateTemp(string(d), statedir.TempPrefix+"*") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	name = filepath.Base(f.Name())
+	_, err = f.Write(holder.content())
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return name, err
+}
+
+// remove deletes the reservations of addrs durably, as many as it can. One that
+// is not there is no error.
+func (d directory) remove(addrs []netip.Addr) error {
+	var errs []error
+	for _, a := range addrs {
+		if err := os.Remove(d.path(a.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if len(addrs) > 0 {
+		errs = append(errs, statedir.SyncDir(string(d)))
+	}
+	return errors.Join(errs...)
+}
+
+// removeTemp deletes what a crash left half written; under the lock nobody is
+// writing. A failure is not worth failing for: the next caller tries again.
+func (d directory) removeTemp(names []string) {
+	for _, name := range names {
+		_ = os.Remove(d.path(name))
+	}
+}
+
+// last is where range set i left off, or the zero address: a missing or damaged
+// file only means that the set begins at its front.
+func (d directory) last(i int) netip.Addr {
+	b, err := os.ReadFile(d.path(lastNamePrefix + strconv.Itoa(i)))
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, err := netip.ParseAddr(strings.TrimSpace(string(b)))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// setLast is atomic, and durable only with the next reservation: a power cut
+// that loses it loses nothing else.
+func (d directory) setLast(i int, a netip.Addr) error {
+	name := lastNamePrefix + strconv.Itoa(i)
+	temp := d.path(statedir.TempPrefix + name)
+	if err := os.WriteFile(temp, []byte(a.String()), 0o600); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return os.Rename(temp, d.path(name))
+}
+
+// boot returns the boot in which the reservations were made, "" when there is
+// no telling.
+func (d directory) boot() (string, error) {
+	b, err := os.ReadFile(d.path(bootName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return strings.TrimSpace(string(b)), nil
+}

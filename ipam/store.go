@@ -1,0 +1,207 @@
+package ipam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// Store is the reservations of one network on this node. Processes and
+// goroutines may use the same directory at once.
+type Store struct {
+	dir  directory
+	boot string
+}
+
+// Open returns the store in dir, which is [Config.Dir] or what [ParseDir]
+// finds; it touches nothing yet. bootID is the running boot: reservations that
+// another boot made do not count, and the first call that changes anything
+// removes them. With an empty bootID all reservations count.
+func Open(dir string, bootID string) *Store {
+	return &Store{directory(dir), bootID}
+}
+
+// Allocation is an address given to an attachment.
+type Allocation struct {
+	Address netip.Prefix // the address with the length of its subnet
+	Gateway netip.Addr
+}
+
+// Allocate gives the attachment one address of each range set, or none at all.
+// Each is the one asked for, or else the next free one after that given last.
+//
+// Errors are of class [ErrFull], [ErrTaken], [ErrHeld], [ErrLocked] or
+// [ErrEnvironment], or come from the filesystem.
+func (s *Store) Allocate(ctx context.Context, cfg Config, containerID, ifName string) ([]Allocation, error) {
+	holder := Attachment{containerID, ifName}
+	if err := holder.validate(); err != nil {
+		return nil, err
+	}
+	if len(cfg.RangeSets) == 0 {
+		return nil, errorf(ErrNoRange, "allocate address for container %s: no range is configured", containerID)
+	}
+	var given []Allocation
+	err := s.locked(ctx, true, func(d directory) (err error) {
+		if err := s.enterBoot(ctx); err != nil {
+			return err
+		}
+		given, err = d.allocate(ctx, cfg, holder)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("allocate address for container %s: %w", containerID, err)
+	}
+	return given, nil
+}
+
+// Release gives back what the attachment holds and returns it. Nothing held is
+// no error. With hint, the addresses that the attachment is known to have had,
+// only these are looked at; without, every reservation is.
+func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ...netip.Addr) ([]netip.Addr, error) {
+	holder := Attachment{containerID, ifName}
+	var released []netip.Addr
+	err := s.locked(ctx, false, func(d directory) error {
+		// A full disk must not keep anybody from making room.
+		if err := s.enterBoot(ctx); err != nil && !errors.Is(err, errBootNotWritten) {
+			return err
+		}
+		held, err := d.heldBy(ctx, holder, hint)
+		if len(held) > 0 {
+			err = d.remove(held) // a file beside them that is damaged is not ours to report
+		}
+		if err == nil {
+			released = held
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("release addresses of container %s: %w", containerID, err)
+	}
+	return released, nil
+}
+
+// GC removes every reservation whose attachment is not in keep, and what
+// crashes left, and returns what it removed. It goes on after errors.
+func (s *Store) GC(ctx context.Context, keep []Attachment) ([]Reservation, error) {
+	kept := make(map[Attachment]bool, 2*len(keep))
+	for _, a := range keep {
+		kept[a] = true
+		kept[Attachment{ContainerID: a.ContainerID}] = true // as old host-local wrote it
+	}
+	var removed []Reservation
+	err := s.locked(ctx, false, func(d directory) error {
+		if err := s.enterBoot(ctx); err != nil && !errors.Is(err, errBootNotWritten) {
+			return err
+		}
+		c, err := d.scan(ctx)
+		stale := c.torn
+		for _, r := range c.held {
+			if !kept[r.Attachment] {
+				removed = append(removed, r)
+				stale = append(stale, r.Address)
+			}
+		}
+		d.removeTemp(c.temp)
+		return errors.Join(err, d.remove(stale))
+	})
+	if err != nil {
+		err = fmt.Errorf("remove stale reservations: %w", err)
+	}
+	return removed, err
+}
+
+// locked runs change while no other process changes the directory. Where there
+// is no directory it is made if create is set; otherwise there is nothing to
+// change.
+func (s *Store) locked(ctx context.Context, create bool, change func(directory) error) error {
+	if create {
+		if err := os.MkdirAll(string(s.dir), 0o755); err != nil {
+			return withRemedy(string(s.dir), err)
+		}
+	} else if _, err := os.Stat(string(s.dir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	f, err := lock(ctx, string(s.dir))
+	if err != nil {
+		return withRemedy(string(s.dir), err)
+	}
+	defer f.Close()
+	return withRemedy(string(s.dir), change(s.dir))
+}
+
+// errBootNotWritten means that the directory holds nothing of another boot, and
+// yet is not stamped with this one.
+var errBootNotWritten = errors.New("boot id cannot be written")
+
+// enterBoot makes the directory this boot's: it drops what another boot left,
+// then says so in boot_id, in that order, so that a crash in between repeats it.
+func (s *Store) enterBoot(ctx context.Context) error {
+	if s.boot == "" {
+		return nil
+	}
+	made, err := s.dir.boot()
+	if err != nil || made == s.boot {
+		return err
+	}
+	c, err := s.dir.scan(ctx)
+	if err != nil {
+		return err
+	}
+	s.dir.removeTemp(c.temp)
+	if made != "" {
+		stale := c.torn
+		for _, r := range c.held {
+			stale = append(stale, r.Address)
+		}
+		if err := s.dir.remove(stale); err != nil {
+			return err
+		}
+	}
+	if err := statedir.WriteFile(s.dir.path(bootName), []byte(s.boot+"\n")); err != nil {
+		return errorf(errBootNotWritten, "%w", err)
+	}
+	return nil
+}
+
+// heldBy returns the addresses that holder has, among hint, or among all where
+// hint is empty.
+func (d directory) heldBy(ctx context.Context, holder Attachment, hint []netip.Addr) ([]netip.Addr, error) {
+	var c contents
+	var err error
+	if len(hint) == 0 {
+		c, err = d.scan(ctx)
+	}
+	for _, a := range hint {
+		got, ok, readErr := d.read(a)
+		if ok {
+			c.held = append(c.held, Reservation{a, got})
+		}
+		err = errors.Join(err, readErr)
+	}
+	return addrsOf(c.held, holder), err
+}
+
+// addrsOf picks the addresses of holder. Reservations of old host-local name no
+// interface; they count when there are no others of the container's interface.
+func addrsOf(all []Reservation, holder Attachment) []netip.Addr {
+	var exact, legacy []netip.Addr
+	for _, r := range all {
+		switch r.Attachment {
+		case holder:
+			exact = append(exact, r.Address)
+		case Attachment{ContainerID: holder.ContainerID}:
+			legacy = append(legacy, r.Address)
+		}
+	}
+	if len(exact) == 0 {
+		exact = legacy
+	}
+	slices.SortFunc(exact, netip.Addr.Compare)
+	return exact
+}
