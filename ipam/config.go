@@ -130,6 +130,17 @@ func ParseDir(netconf []byte) (string, error) {
 	return c.Dir(), err
 }
 
+// ParseStateDir finds the directory of node.json, for callers that need it to
+// learn the defaults of [ParseConfig].
+func ParseStateDir(netconf []byte) (statedir.Dir, error) {
+	doc, sec, err := parseDocument(netconf)
+	if err != nil {
+		return "", err
+	}
+	c, err := location(doc, sec)
+	return c.StateDir, err
+}
+
 func parseDocument(netconf []byte) (document, section, error) {
 	var doc document
 	var sec section

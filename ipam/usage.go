@@ -16,7 +16,7 @@ import (
 type Usage struct {
 	RangeSet RangeSet
 	Used     uint64
-	Total    uint64 // addresses that pods can have; MaxUint64 means at least that many
+	Total    uint64 // addresses that pods can have; MaxUint64 means that many or more, give or take one
 }
 
 // Full tells whether nothing is left.

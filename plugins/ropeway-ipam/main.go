@@ -1,0 +1,43 @@
+// ropeway-ipam is Ropeway's allocator as an IPAM plugin of its own, for main
+// plugins such as ptp and bridge. Its configuration is host-local's; where that
+// names no range, the node's pod CIDRs come from the node.json that ropewayd
+// writes.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// deadline is for a whole verb, most of which may pass waiting for the lock.
+const deadline = 10 * time.Second
+
+func main() {
+	p := plugin{bootID: statedir.BootID, stdout: os.Stdout}
+	skel.PluginMainFuncs(skel.CNIFuncs{
+		Add:    verb(p.add),
+		Del:    verb(p.del),
+		Check:  verb(p.check),
+		Status: verb(p.status),
+		GC:     verb(p.gc),
+	}, version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), "CNI plugin ropeway-ipam")
+}
+
+// verb gives a method its deadline and its error the CNI code.
+func verb(run func(context.Context, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		if err := run(ctx, args); err != nil {
+			return ipam.CNIError(err)
+		}
+		return nil
+	}
+}
