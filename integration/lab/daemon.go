@@ -1,0 +1,230 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ropeway-net/ropeway/daemon/topology"
+)
+
+// Status is what a node's daemon says about itself on its socket.
+type Status struct {
+	Node   string          `json:"node"`
+	Mode   topology.Mode   `json:"mode"`
+	Ready  bool            `json:"ready"`
+	Reason string          `json:"reason"` // why not ready
+	Paths  []topology.Path `json:"paths"`
+}
+
+// killTimeout bounds the wait for a process that was sent SIGKILL.
+const killTimeout = 10 * time.Second
+
+// StartDaemon starts ropewayd in the node and returns at once, see
+// [Node.WaitReady]. What it writes goes to [Node.LogFile].
+func (n *Node) StartDaemon(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n.Running() {
+		return fmt.Errorf("node %s: ropewayd runs already", n.Name)
+	}
+	log, err := os.OpenFile(n.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(n.program("ropewayd"), "run", "--config", n.ConfigFile())
+	cmd.Dir, cmd.Stdout, cmd.Stderr = n.Dir, log, log
+	life := attached
+	if n.lab.options.Persistent {
+		life = detached
+	}
+	p, err := startProcess(n.Namespace, cmd, life)
+	if err != nil {
+		return fmt.Errorf("node %s: start ropewayd: %w", n.Name, err)
+	}
+	n.mu.Lock()
+	n.daemon = p
+	n.mu.Unlock()
+	return n.lab.save()
+}
+
+// Running says whether the node's daemon runs.
+func (n *Node) Running() bool {
+	p := n.process()
+	return p != nil && p.running()
+}
+
+// DaemonPID is the process id of the daemon, 0 when none runs.
+func (n *Node) DaemonPID() int {
+	if p := n.process(); p != nil && p.running() {
+		return p.PID
+	}
+	return 0
+}
+
+// StopDaemon asks the daemon to end and waits for it. A daemon that does not
+// run is no error.
+func (n *Node) StopDaemon(ctx context.Context) error { return n.endDaemon(ctx, syscall.SIGTERM) }
+
+// Kill9 kills the daemon with SIGKILL.
+func (n *Node) Kill9() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	return n.endDaemon(ctx, syscall.SIGKILL)
+}
+
+func (n *Node) endDaemon(ctx context.Context, sig syscall.Signal) error {
+	p := n.process()
+	if p == nil {
+		return nil
+	}
+	err := p.signal(sig)
+	if err == nil {
+		err = p.wait(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("node %s: stop ropewayd with %s: %w\n%s", n.Name, sig, err, n.logTail())
+	}
+	return nil
+}
+
+func (n *Node) process() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.daemon
+}
+
+// DryRun returns the commands that ropewayd would run on the node now.
+func (n *Node) DryRun(ctx context.Context) (string, error) {
+	return n.Exec(ctx, n.program("ropewayd"), "run", "--config", n.ConfigFile(), "--dry-run")
+}
+
+// Cleanup runs `ropewayd cleanup` in the node, with further arguments.
+func (n *Node) Cleanup(ctx context.Context, args ...string) (string, error) {
+	return n.Exec(ctx, append([]string{n.program("ropewayd"), "cleanup", "--config", n.ConfigFile()}, args...)...)
+}
+
+func (n *Node) program(name string) string { return filepath.Join(n.lab.options.BinDir, name) }
+
+// Status asks the daemon's socket.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	b, err := n.StatusJSON(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	var s Status
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Status{}, fmt.Errorf("node %s: status: %w", n.Name, err)
+	}
+	return s, nil
+}
+
+// StatusJSON is the daemon's answer as it stands.
+func (n *Node) StatusJSON(ctx context.Context) ([]byte, error) {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", n.StateDir().Socket())
+	}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://ropewayd/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("node %s: status: %w", n.Name, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("node %s: status: %s: %s", n.Name, resp.Status, bytes.TrimSpace(b))
+	}
+	return b, err
+}
+
+// WaitReady waits for all daemons that run, see [Node.WaitReady].
+func (l *Lab) WaitReady(ctx context.Context) error {
+	for _, n := range l.Nodes() {
+		if n.process() == nil {
+			continue
+		}
+		if err := n.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitReady waits until the daemon says that it is ready, has a path for every
+// pod CIDR of every other node in the lab's list and for no more, and has
+// written the CNI configuration. It returns at once when the daemon has ended.
+func (n *Node) WaitReady(ctx context.Context) error {
+	err := poll(ctx, 10*time.Millisecond, func() error {
+		err := n.ready(ctx)
+		if err != nil && !n.Running() {
+			return final{fmt.Errorf("ropewayd has ended: %w", err)}
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("node %s is not ready: %w\n%s", n.Name, err, n.logTail())
+	}
+	return nil
+}
+
+func (n *Node) ready(ctx context.Context) error {
+	status, err := n.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if !status.Ready {
+		return errors.New(status.Reason)
+	}
+	wanted := map[string]bool{}
+	for _, c := range n.lab.ClusterNodes() {
+		for _, cidr := range c.PodCIDRs {
+			wanted[c.Name+" "+cidr.String()] = c.Name != n.Name
+		}
+	}
+	for _, path := range status.Paths {
+		key := path.Peer + " " + path.PodCIDR.String()
+		if !wanted[key] {
+			return fmt.Errorf("there is still a path to %s", key)
+		}
+		delete(wanted, key)
+	}
+	for key, missing := range wanted {
+		if missing {
+			return fmt.Errorf("there is no path yet to %s", key)
+		}
+	}
+	_, err = n.networkList()
+	return err
+}
+
+// Log is what the daemon has written so far.
+func (n *Node) Log() string {
+	b, err := os.ReadFile(n.LogFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// logTail is the end of the log, for error messages.
+func (n *Node) logTail() string {
+	lines := strings.Split(strings.TrimSpace(n.Log()), "\n")
+	return "its log ends:\n  " + strings.Join(lines[max(0, len(lines)-12):], "\n  ")
+}

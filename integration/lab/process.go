@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// identity names one process for as long as the machine is up: process ids are
+// used again, together with the start time they are not.
+type identity struct {
+	PID   int    `json:"pid"`
+	Start string `json:"start"` // field 22 of /proc/<pid>/stat, in clock ticks
+}
+
+// self is the running program.
+func self() identity {
+	id, _ := identify(os.Getpid())
+	return id
+}
+
+// identify fails when there is no such process, or only its zombie.
+func identify(pid int) (identity, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return identity{}, err
+	}
+	// The command, in brackets, may hold spaces; state is field 3.
+	_, rest, _ := strings.Cut(string(b), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return identity{}, fmt.Errorf("process %d has ended", pid)
+	}
+	return identity{PID: pid, Start: fields[19]}, nil
+}
+
+// alive says whether the very process still runs.
+func (id identity) alive() bool {
+	now, err := identify(id.PID)
+	return err == nil && now == id
+}
+
+// process is a program that runs in a namespace, our child or that of an
+// earlier program.
+type process struct {
+	identity
+	child *os.Process   // nil for another program's child
+	done  chan struct{} // closed when our child has been reaped
+	err   error         // how our child ended; read after done
+}
+
+// startProcess starts cmd in the namespace. A process that is not to outlive
+// this program is killed by the kernel when this program dies.
+func startProcess(ns *Namespace, cmd *exec.Cmd, outlive lifetime) (*process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: outlive == detached}
+	if outlive == attached {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
+	p := &process{done: make(chan struct{})}
+	started := make(chan error, 1)
+	// The death signal comes when the thread dies that forked, so this
+	// goroutine keeps its thread until the child has ended, and the thread,
+	// being in the namespace, is never used for anything else.
+	go func() {
+		defer close(p.done)
+		runtime.LockOSThread()
+		err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET)
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			p.child = cmd.Process
+			p.identity, _ = identify(cmd.Process.Pid) // fails if it ended already
+			p.PID = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// lifetime says what happens to a process when its parent ends.
+type lifetime int
+
+const (
+	attached lifetime = iota // it is killed
+	detached                 // it goes on, in a session of its own
+)
+
+// adopt takes a process that an earlier program started.
+func adopt(id identity) *process { return &process{identity: id} }
+
+func (p *process) running() bool {
+	if p.done == nil {
+		return p.alive()
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// signal sends sig; a process that has ended is no error.
+func (p *process) signal(sig syscall.Signal) error {
+	target := p.child
+	if target == nil {
+		// The handle is taken before the identity is checked, so the signal
+		// cannot reach a later process of the same id.
+		var err error
+		if target, err = os.FindProcess(p.PID); err != nil || !p.alive() {
+			return nil
+		}
+		defer func() { _ = target.Release() }()
+	}
+	if err := target.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal process %d: %w", p.PID, err)
+	}
+	return nil
+}
+
+// wait returns when the process has ended.
+func (p *process) wait(ctx context.Context) error {
+	if p.done != nil {
+		select {
+		case <-p.done:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("process %d still runs: %w", p.PID, ctx.Err())
+		}
+	}
+	return poll(ctx, 5*time.Millisecond, func() error {
+		if p.alive() {
+			return fmt.Errorf("process %d still runs", p.PID)
+		}
+		return nil
+	})
+}
+
+// poll calls check until it returns nil, or an error that is final, or ctx
+// ends; then the error holds the last one of check.
+func poll(ctx context.Context, every time.Duration, check func() error) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		var f final
+		if errors.As(err, &f) {
+			return f.error
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// final is an error after which waiting is of no use.
+type final struct{ error }
