@@ -87,30 +87,32 @@ func (c nftAddSet) String() string {
 	if c.interval {
 		flags = " flags interval;"
 	}
-	return line("add set", c.name, fmt.Sprintf("{ type %s;%s }", c.typ, flags))
+	return nftLine("add set", c.name, fmt.Sprintf("{ type %s;%s }", c.typ, flags))
 }
 
-func (c nftDeleteSet) String() string      { return line("delete set", c.name) }
-func (c nftAddElements) String() string    { return line("add element", c.set, braced(c.elements)) }
-func (c nftDeleteElements) String() string { return line("delete element", c.set, braced(c.elements)) }
+func (c nftDeleteSet) String() string   { return nftLine("delete set", c.name) }
+func (c nftAddElements) String() string { return nftLine("add element", c.set, braced(c.elements)) }
+func (c nftDeleteElements) String() string {
+	return nftLine("delete element", c.set, braced(c.elements))
+}
 
 func (c nftAddChain) String() string {
 	if c.chain.Hook == "" {
-		return line("add chain", c.name)
+		return nftLine("add chain", c.name)
 	}
 	policy := c.chain.Policy
 	if policy == PolicyAccept {
 		policy = "accept"
 	}
-	return line("add chain", c.name, "{ type", string(c.chain.Type), "hook", string(c.chain.Hook),
+	return nftLine("add chain", c.name, "{ type", string(c.chain.Type), "hook", string(c.chain.Hook),
 		"priority", strconv.Itoa(c.chain.Priority)+"; policy", string(policy)+"; }")
 }
 
-func (c nftFlushChain) String() string  { return line("flush chain", c.name) }
-func (c nftDeleteChain) String() string { return line("delete chain", c.name) }
-func (c nftAddRule) String() string     { return line("add rule", c.chain, c.rule.String()) }
+func (c nftFlushChain) String() string  { return nftLine("flush chain", c.name) }
+func (c nftDeleteChain) String() string { return nftLine("delete chain", c.name) }
+func (c nftAddRule) String() string     { return nftLine("add rule", c.chain, c.rule.String()) }
 
-func line(verb, name string, rest ...string) string {
+func nftLine(verb, name string, rest ...string) string {
 	return strings.Join(append([]string{verb, "inet", TableName, name}, rest...), " ")
 }
 

@@ -1,0 +1,409 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// snapshotAttempts bounds how often a table is read anew because
+	// somebody changed the namespace's ruleset meanwhile.
+	snapshotAttempts = 20
+
+	// Buffers of the socket, bytes. A transaction is one message to the
+	// kernel: 10,000 prefixes are about 1 MB.
+	sendBuffer    = 1 << 20
+	receiveBuffer = 1 << 20
+	elementBytes  = 128 // an upper bound for one prefix in a message
+)
+
+// errInterrupted says that the ruleset changed while it was read.
+var errInterrupted = errors.New("the ruleset changed while it was read")
+
+// tableConn is an open socket to nf_tables of one namespace.
+type tableConn struct {
+	nft  *nftables.Conn // writes
+	nl   *netlink.Conn  // the same socket, to read by ourselves
+	stop func() bool
+}
+
+// openTableConn opens a socket in ns, or in the namespace of the calling
+// thread if ns is not open. What is done on it ends when ctx does.
+func openTableConn(ctx context.Context, ns netns.NsHandle, send int) (*tableConn, error) {
+	var c tableConn
+	var optionErr error
+	// The library leaks the socket when an option fails; so none does.
+	capture := func(nl *netlink.Conn) error {
+		c.nl = nl
+		optionErr = errors.Join(nl.SetWriteBuffer(send), nl.SetReadBuffer(receiveBuffer),
+			nl.SetOption(netlink.CapAcknowledge, true))
+		return nil
+	}
+	options := []nftables.ConnOption{nftables.AsLasting(), nftables.WithSockOptions(capture)}
+	if ns.IsOpen() {
+		options = append(options, nftables.WithNetNSFd(int(ns)))
+	}
+	var err error
+	if c.nft, err = nftables.New(options...); err != nil {
+		return nil, explainUnsupported(err)
+	}
+	// The library waits for one answer per command, also when the kernel
+	// gives a single one for all; only a deadline ends that.
+	c.stop = context.AfterFunc(ctx, func() { _ = c.nl.SetDeadline(time.Unix(1, 0)) })
+	if deadline, ok := ctx.Deadline(); ok {
+		optionErr = errors.Join(optionErr, c.nl.SetDeadline(deadline))
+	}
+	if optionErr != nil {
+		c.close()
+		return nil, fmt.Errorf("prepare netlink socket: %w", optionErr)
+	}
+	return &c, nil
+}
+
+func (c *tableConn) close() {
+	c.stop()
+	_ = c.nft.CloseLasting()
+}
+
+// snapshotTable reads the table in ns, nil if there is none.
+func snapshotTable(ctx context.Context, ns netns.NsHandle) (*Table, error) {
+	c, err := openTableConn(ctx, ns, sendBuffer)
+	if err != nil {
+		return nil, fmt.Errorf("read nftables table inet %s: %w", TableName, err)
+	}
+	defer c.close()
+	for range snapshotAttempts {
+		var t *Table
+		if t, err = c.snapshot(); err == nil {
+			return t, nil
+		}
+		if !errors.Is(err, errInterrupted) || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("read nftables table inet %s: %w", TableName, errors.Join(err, ctx.Err()))
+}
+
+// snapshot reads once. The pieces belong together if the ruleset had the same
+// generation before and after.
+func (c *tableConn) snapshot() (*Table, error) {
+	before, err := c.generation()
+	if err != nil {
+		return nil, explainUnsupported(err)
+	}
+	t, err := c.table()
+	if err != nil && !errors.Is(err, errInterrupted) && !errors.Is(err, unix.ENOENT) {
+		return nil, err
+	}
+	after, afterErr := c.generation()
+	if afterErr != nil {
+		return nil, afterErr
+	}
+	if before != after {
+		return nil, errInterrupted
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	return t, err
+}
+
+func (c *tableConn) generation() (uint32, error) {
+	messages, err := c.request(unix.NFT_MSG_GETGEN, 0)
+	if err != nil {
+		return 0, err
+	}
+	if len(messages) != 1 {
+		return 0, fmt.Errorf("nf_tables answered with %d messages instead of its generation", len(messages))
+	}
+	return decodeGeneration(messages[0].Data)
+}
+
+// table reads the table. ENOENT says that there is none.
+func (c *tableConn) table() (*Table, error) {
+	messages, err := c.request(unix.NFT_MSG_GETTABLE, 0, nameAttribute(unix.NFTA_TABLE_NAME, TableName))
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{Sets: map[string]Set{}, Chains: map[string]Chain{}}
+	for _, m := range messages {
+		if t.Flags, err = decodeTableFlags(m.Data); err != nil {
+			return nil, fmt.Errorf("decode table: %w", err)
+		}
+	}
+	for _, read := range []func(*Table) error{c.sets, c.chains, c.rules} {
+		if err := read(t); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (c *tableConn) sets(t *Table) error {
+	messages, err := c.request(unix.NFT_MSG_GETSET, netlink.Dump, nameAttribute(unix.NFTA_SET_TABLE, TableName))
+	if err != nil {
+		return fmt.Errorf("list sets: %w", err)
+	}
+	for _, m := range messages {
+		s, err := decodeSet(m.Data)
+		if err != nil {
+			return fmt.Errorf("decode set: %w", err)
+		}
+		if s.anonymous {
+			continue
+		}
+		if s.set.Type == IPv4Addr || s.set.Type == IPv6Addr {
+			if err := c.elements(&s); err != nil {
+				return fmt.Errorf("list elements of set %s: %w", s.name, err)
+			}
+		}
+		t.Sets[s.name] = s.set
+	}
+	return nil
+}
+
+// elements fills a set. A set that holds something else than prefixes gets a
+// type that says so, and with it is replaced.
+func (c *tableConn) elements(s *listedSet) error {
+	messages, err := c.request(unix.NFT_MSG_GETSETELEM, netlink.Dump,
+		nameAttribute(unix.NFTA_SET_ELEM_LIST_TABLE, TableName), nameAttribute(unix.NFTA_SET_ELEM_LIST_SET, s.name))
+	if err != nil {
+		return err
+	}
+	var elements []setElement
+	for _, m := range messages {
+		more, err := decodeElementList(m.Data)
+		if err != nil {
+			return err
+		}
+		elements = append(elements, more...)
+	}
+	var ok bool
+	if s.set.Elements, ok = decodeElements(elements, s.set.Type, s.set.Interval); !ok {
+		s.set.Type += " (ranges)"
+	}
+	return nil
+}
+
+// chains reads the chains of all tables of the family, for the kernel does
+// not filter them.
+func (c *tableConn) chains(t *Table) error {
+	messages, err := c.request(unix.NFT_MSG_GETCHAIN, netlink.Dump)
+	if err != nil {
+		return fmt.Errorf("list chains: %w", err)
+	}
+	for _, m := range messages {
+		chain, err := decodeChain(m.Data)
+		if err != nil {
+			return fmt.Errorf("decode chain: %w", err)
+		}
+		if chain.table == TableName && !chain.bound {
+			t.Chains[chain.name] = chain.chain
+		}
+	}
+	return nil
+}
+
+func (c *tableConn) rules(t *Table) error {
+	messages, err := c.request(unix.NFT_MSG_GETRULE, netlink.Dump, nameAttribute(unix.NFTA_RULE_TABLE, TableName))
+	if err != nil {
+		return fmt.Errorf("list rules: %w", err)
+	}
+	for _, m := range messages {
+		r, err := decodeListedRule(m.Data)
+		if err != nil {
+			return fmt.Errorf("decode rule: %w", err)
+		}
+		if chain, ok := t.Chains[r.chain]; ok {
+			chain.Rules = append(chain.Rules, r.rule)
+			t.Chains[r.chain] = chain
+		}
+	}
+	return nil
+}
+
+// request asks nf_tables and returns the whole answer.
+func (c *tableConn) request(kind int, flags netlink.HeaderFlags, attributes ...netlink.Attribute) ([]netlink.Message, error) {
+	data, err := netlink.MarshalAttributes(attributes)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := c.nl.Execute(netlink.Message{
+		Header: netlink.Header{
+			Type:  netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
+			Flags: netlink.Request | flags,
+		},
+		Data: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, data...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
+			return nil, errInterrupted
+		}
+	}
+	return messages, nil
+}
+
+func nameAttribute(attribute uint16, value string) netlink.Attribute {
+	return netlink.Attribute{Type: attribute, Data: append([]byte(value), 0)}
+}
+
+// applyTable carries out the transaction in ns. Its error does not name the
+// table, for [OpError] does.
+func applyTable(ctx context.Context, ns netns.NsHandle, change TableChange) error {
+	c, err := openTableConn(ctx, ns, sendBuffer+change.size())
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	// A kernel without nf_tables answers a transaction once, and the library
+	// would wait for more: ask something simple first.
+	if _, err := c.generation(); err != nil {
+		return explainUnsupported(err)
+	}
+	table := &nftables.Table{Name: TableName, Family: nftables.TableFamilyINet}
+	for i, command := range change.commands {
+		// The library numbers sets by a global that is not locked; a number
+		// of our own keeps it from that.
+		w := tableWriter{c.nft, table, uint32(i + 1)}
+		if err := w.write(command); err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	return explainChange(c.nft.Flush())
+}
+
+// size is an upper bound of the bytes that the elements take.
+func (c TableChange) size() int {
+	n := 0
+	for _, command := range c.commands {
+		n += elementBytes * elementsPerCommand / 8
+		switch command.(type) {
+		case nftAddElements, nftDeleteElements:
+			n += elementBytes * elementsPerCommand
+		}
+	}
+	return n
+}
+
+// tableWriter queues commands on a connection.
+type tableWriter struct {
+	nft   *nftables.Conn
+	table *nftables.Table
+	setID uint32 // unique in the transaction
+}
+
+func (w tableWriter) write(command tableCommand) error {
+	switch c := command.(type) {
+	case nftAddTable:
+		w.nft.AddTable(w.table)
+	case nftDeleteTable:
+		w.nft.DelTable(w.table)
+	case nftAddSet:
+		return w.nft.AddSet(w.set(c.name, c.typ, c.interval), nil)
+	case nftDeleteSet:
+		w.nft.DelSet(w.set(c.name, IPv4Addr, false))
+	case nftAddElements:
+		if err := checkElements(c.elements, c.interval); err != nil {
+			return err
+		}
+		return w.nft.SetAddElements(w.set(c.set, IPv4Addr, c.interval), encodeElements(c.elements, c.interval))
+	case nftDeleteElements:
+		return w.nft.SetDeleteElements(w.set(c.set, IPv4Addr, c.interval), encodeElements(c.elements, c.interval))
+	case nftAddChain:
+		return w.addChain(c)
+	case nftFlushChain:
+		w.nft.FlushChain(w.chain(c.name))
+	case nftDeleteChain:
+		w.nft.DelChain(w.chain(c.name))
+	case nftAddRule:
+		return w.addRule(c)
+	}
+	return nil
+}
+
+func (w tableWriter) set(name string, typ SetType, interval bool) *nftables.Set {
+	key := nftables.TypeIPAddr
+	if typ == IPv6Addr {
+		key = nftables.TypeIP6Addr
+	}
+	return &nftables.Set{Table: w.table, ID: w.setID, Name: name, KeyType: key, Interval: interval}
+}
+
+func (w tableWriter) chain(name string) *nftables.Chain {
+	return &nftables.Chain{Table: w.table, Name: name}
+}
+
+func (w tableWriter) addChain(c nftAddChain) error {
+	for number, hook := range hooks() {
+		if hook != c.chain.Hook {
+			continue
+		}
+		policy := nftables.ChainPolicyAccept
+		if c.chain.Policy == PolicyDrop {
+			policy = nftables.ChainPolicyDrop
+		}
+		chain := w.chain(c.name)
+		chain.Type = nftables.ChainType(c.chain.Type)
+		chain.Hooknum = nftables.ChainHookRef(nftables.ChainHook(number))
+		chain.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.chain.Priority))
+		chain.Policy = &policy
+		w.nft.AddChain(chain)
+		return nil
+	}
+	return fmt.Errorf("no hook %q", c.chain.Hook)
+}
+
+func (w tableWriter) addRule(c nftAddRule) error {
+	exprs, err := encodeRule(c.rule)
+	if err != nil {
+		return err
+	}
+	rule := &nftables.Rule{Table: w.table, Chain: w.chain(c.chain), Exprs: exprs}
+	if c.rule.Comment != "" {
+		rule.UserData = userdata.AppendString(nil, userdata.TypeComment, c.rule.Comment)
+	}
+	w.nft.AddRule(rule)
+	return nil
+}
+
+// explainUnsupported adds the remedy to what a kernel says that has no
+// nf_tables, or that does not let us.
+func explainUnsupported(err error) error {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w: the kernel has no nf_tables; load the module (modprobe nf_tables) "+
+			"or use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET", err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; run with CAP_NET_ADMIN in the user namespace that owns the network namespace", err)
+	}
+	return err
+}
+
+// explainChange adds the remedy to what the kernel says to a transaction.
+func explainChange(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: the table was changed by somebody else meanwhile (the next attempt sees that), "+
+			"or the kernel lacks one of the modules nft_fib_inet, nft_masq, nft_ct", err)
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("%w: something of somebody else's refers to what should go; see: nft list table inet %s",
+			err, TableName)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w: the kernel lacks nf_tables for family inet or nat; "+
+			"use one with CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT", err)
+	case errors.Is(err, unix.EPERM):
+		return explainUnsupported(err)
+	}
+	return err
+}
