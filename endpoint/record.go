@@ -68,7 +68,7 @@ func ParseRecord(b []byte) (Record, error) {
 	var r Record
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&r); err != nil {
-		return Record{}, fmt.Errorf("endpoint record is not valid: %w", err)
+		return Record{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return r, r.validate()
 }
@@ -76,17 +76,17 @@ func ParseRecord(b []byte) (Record, error) {
 func (r Record) validate() error {
 	switch {
 	case !safeName.MatchString(r.ContainerID):
-		return fmt.Errorf("endpoint record is not valid: container ID %q", r.ContainerID)
+		return fmt.Errorf("%w: container ID %q", ErrDamaged, r.ContainerID)
 	case !safeName.MatchString(r.IfName) || len(r.IfName) > 15:
-		return fmt.Errorf("endpoint record is not valid: interface name %q", r.IfName)
+		return fmt.Errorf("%w: interface name %q", ErrDamaged, r.IfName)
 	case r.HostLink != HostLink(r.ContainerID, r.IfName):
-		return fmt.Errorf("endpoint record is not valid: host link %q does not belong to container %s", r.HostLink, r.ContainerID)
+		return fmt.Errorf("%w: host link %q does not belong to container %s", ErrDamaged, r.HostLink, r.ContainerID)
 	case r.BootID == "":
-		return fmt.Errorf("endpoint record is not valid: no boot ID")
+		return fmt.Errorf("%w: no boot ID", ErrDamaged)
 	}
 	for _, a := range r.Addresses {
 		if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
-			return fmt.Errorf("endpoint record is not valid: address %q", a)
+			return fmt.Errorf("%w: address %q", ErrDamaged, a)
 		}
 	}
 	return nil

@@ -18,8 +18,13 @@ type Store struct {
 	Dir string
 }
 
-// ErrNotFound means that there is no record of the attachment.
-var ErrNotFound = errors.New("no endpoint record")
+var (
+	// ErrNotFound means that there is no record of the attachment.
+	ErrNotFound = errors.New("no endpoint record")
+	// ErrDamaged means that the record cannot be understood; what it named
+	// can only be searched for.
+	ErrDamaged = errors.New("endpoint record is not valid")
+)
 
 func (s Store) path(containerID, ifName string) (string, error) {
 	if !safeName.MatchString(containerID) || !safeName.MatchString(ifName) {
@@ -59,6 +64,10 @@ func (s Store) Read(containerID, ifName string) (Record, error) {
 		return Record{}, err
 	}
 	r, err := ParseRecord(b)
+	if err == nil && (r.ContainerID != containerID || r.IfName != ifName) {
+		// "a-b" with "c" and "a" with "b-c" share a file name.
+		err = fmt.Errorf("%w: it is of container %s with interface %s", ErrDamaged, r.ContainerID, r.IfName)
+	}
 	if err != nil {
 		return Record{}, fmt.Errorf("%s: %w", path, err)
 	}

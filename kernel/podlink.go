@@ -37,9 +37,12 @@ type PodLink struct {
 	// Sources are the preferred sources of the host routes, at most one of
 	// each family.
 	Sources []netip.Addr
-	// Routes go through the gateway besides the default routes, which a pod
-	// has for each family of its Addresses.
+	// Routes are what the pod reaches through the gateway of their family;
+	// see [DefaultRoutes].
 	Routes []netip.Prefix
+	// Standalone says that no daemon sets the node's forwarding, so that the
+	// link must see to it that its own packets are forwarded.
+	Standalone bool
 }
 
 // HasFamilyOf says whether the pod has an address of the family of addr.
@@ -73,34 +76,17 @@ func (l PodLink) source(addr netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// podRoutes are the destinations that the pod reaches through its gateways,
-// each once, the default routes first.
-func (l PodLink) podRoutes() []netip.Prefix {
+// DefaultRoutes are 0.0.0.0/0 and ::/0, as far as addresses are of the family.
+func DefaultRoutes(addresses []netip.Addr) []netip.Prefix {
 	var routes []netip.Prefix
-	seen := map[netip.Prefix]bool{}
-	add := func(p netip.Prefix) {
-		if !seen[p] {
-			seen[p] = true
-			routes = append(routes, p)
-		}
+	l := PodLink{Addresses: addresses}
+	if l.HasFamilyOf(GatewayIPv4()) {
+		routes = append(routes, netip.PrefixFrom(netip.IPv4Unspecified(), 0))
 	}
-	for _, gw := range l.gateways() {
-		add(defaultRoute(gw))
-	}
-	for _, p := range l.Routes {
-		if l.HasFamilyOf(p.Addr()) {
-			add(p.Masked())
-		}
+	if l.HasFamilyOf(GatewayIPv6()) {
+		routes = append(routes, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
 	}
 	return routes
-}
-
-// defaultRoute is 0.0.0.0/0 or ::/0, of the family of addr.
-func defaultRoute(addr netip.Addr) netip.Prefix {
-	if addr.Is4() {
-		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	}
-	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }
 
 // Step is one part of a transaction.

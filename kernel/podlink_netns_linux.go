@@ -1,0 +1,152 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// PodNetns is a pod's network namespace together with the caller's: one
+// netlink socket in each. It is for one goroutine at a time.
+type PodNetns struct {
+	path string
+	fd   int
+	pod  *netlink.Handle
+	host *netlink.Handle
+}
+
+// OpenPodNetns opens the namespace that path names. The error wraps
+// fs.ErrNotExist, [ErrNotNetns] or [ErrOwnNetns].
+func OpenPodNetns(path string) (*PodNetns, error) {
+	fd, err := openNetns(path)
+	if err != nil {
+		return nil, err
+	}
+	n := &PodNetns{path: path, fd: fd}
+	if n.host, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	if n.pod, err = netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("enter network namespace %s: %w%s", path, err, remedyFor(err))
+	}
+	return n, nil
+}
+
+// CheckPodNetns says whether path can be a pod's namespace, with the errors of
+// [OpenPodNetns], without opening sockets.
+func CheckPodNetns(path string) error {
+	fd, err := openNetns(path)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// Close gives back the sockets and the namespace.
+func (n *PodNetns) Close() {
+	if n.pod != nil {
+		n.pod.Close()
+	}
+	if n.host != nil {
+		n.host.Close()
+	}
+	_ = unix.Close(n.fd)
+}
+
+// HasLink says whether an interface of that name is in the pod's namespace.
+func (n *PodNetns) HasLink(name string) (bool, error) {
+	_, err := n.pod.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s in %s: %w", name, n.path, err)
+	}
+	return true, nil
+}
+
+// openNetns opens path and makes sure that it is a network namespace and not
+// the one of the calling thread.
+func openNetns(path string) (_ int, err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open network namespace", Path: path, Err: err}
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}()
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return -1, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	// An ioctl number means what the file's driver says, so it is asked only
+	// of a namespace file.
+	if fs.Type != unix.NSFS_MAGIC {
+		return -1, fmt.Errorf("network namespace %s: %w", path, ErrNotNetns)
+	}
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err != nil {
+		return -1, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	if kind != unix.CLONE_NEWNET {
+		return -1, fmt.Errorf("network namespace %s: %w", path, ErrNotNetns)
+	}
+	own, err := isOwnNetns(fd)
+	if err != nil {
+		return -1, err
+	}
+	if own {
+		return -1, fmt.Errorf("network namespace %s: %w", path, ErrOwnNetns)
+	}
+	return fd, nil
+}
+
+func isOwnNetns(fd int) (bool, error) {
+	var given, own unix.Stat_t
+	if err := unix.Fstat(fd, &given); err != nil {
+		return false, err
+	}
+	const self = "/proc/thread-self/ns/net"
+	if err := unix.Stat(self, &own); err != nil {
+		return false, &os.PathError{Op: "stat", Path: self, Err: err}
+	}
+	return given.Dev == own.Dev && given.Ino == own.Ino, nil
+}
+
+// inPod runs f on a thread that is in the pod's namespace; only what netlink
+// cannot do is worth it.
+func (n *PodNetns) inPod(f func() error) error {
+	result := make(chan error)
+	go func() {
+		// Not unlocked: a thread that may be in the wrong namespace ends with
+		// its goroutine.
+		runtime.LockOSThread()
+		if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
+			result <- fmt.Errorf("enter network namespace %s: %w", n.path, err)
+			return
+		}
+		result <- f()
+	}()
+	return <-result
+}
+
+// remedyFor is what to do about an error that has one remedy wherever it
+// comes from, to be appended to the message.
+func remedyFor(err error) string {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return "; run with CAP_NET_ADMIN and CAP_SYS_ADMIN"
+	case errors.Is(err, unix.EROFS):
+		return "; /proc/sys must be writable"
+	}
+	return ""
+}

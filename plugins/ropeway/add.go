@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// add attaches a pod: reservation, record, kernel, result, in this order, so
+// that a crash in between leaves something that DEL finds. All or nothing.
+func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
+	netns, err := kernel.OpenPodNetns(args.Netns)
+	if err != nil {
+		return netnsError(err)
+	}
+	defer netns.Close()
+	c, err := parseConf(args.StdinData, args.Args)
+	if err != nil {
+		return err
+	}
+	log := startLog(c.StateDir, "ADD", args)
+	defer func() { log.finish(err) }()
+	bootID, err := statedir.BootID()
+	if err != nil {
+		return err
+	}
+	node, err := c.nodeFacts(bootID)
+	if err != nil {
+		return err
+	}
+	source, err := c.allocatorFor(args, node)
+	if err != nil {
+		return err
+	}
+	if err := p.makeRoom(ctx, c, args, netns, bootID); err != nil {
+		return err
+	}
+	a := &attach{plugin: p, conf: c, args: args, node: node, netns: netns, source: source}
+	a.log = log
+	return a.run(ctx)
+}
+
+// makeRoom refuses an attachment that exists, and clears what one that never
+// came to an end, or an earlier boot, left under the same name.
+func (p plugin) makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, netns *kernel.PodNetns, bootID string) error {
+	exists, err := netns.HasLink(args.IfName)
+	if err != nil {
+		return kernelError(err)
+	}
+	if exists {
+		return failf(types.ErrInvalidEnvironmentVariables, "CNI_IFNAME: interface %s exists already in %s; detach it with DEL or choose another name", args.IfName, args.Netns)
+	}
+	store := endpoint.Store{Dir: c.StateDir.Endpoints()}
+	rec, err := store.Read(args.ContainerID, args.IfName)
+	switch {
+	case errors.Is(err, endpoint.ErrNotFound):
+		return nil
+	case errors.Is(err, endpoint.ErrDamaged):
+		rec, err = recordFromConf(c, args), nil
+	case err == nil && rec.BootID == bootID:
+		var linked bool
+		if linked, err = kernel.HasHostLink(rec.HostLink); linked {
+			return failf(codeAttached, "it is attached already, to %s, with %v; run DEL first", rec.Netns, rec.Addresses)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return detach(ctx, store, rec, allocatorOf(rec, bootID, args.Path))
+}
+
+// attach is one ADD.
+type attach struct {
+	plugin
+	conf
+	args   *skel.CmdArgs
+	node   statedir.Node
+	netns  *kernel.PodNetns
+	source allocator
+	log    *verbLog
+
+	lease  lease
+	record endpoint.Record
+}
+
+func (a *attach) run(ctx context.Context) error {
+	undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), attachDeadline+undoDeadline)
+	defer cancel()
+	t := &transaction{before: a.beforeStep}
+	first := []kernel.Step{
+		{
+			Name: "reserve addresses",
+			Do:   func() (err error) { a.lease, err = a.source.allocate(ctx); return err },
+			Undo: func() error { return a.source.release(undoing) },
+		},
+		{Name: "check the MTU", Do: a.checkMTU},
+		{Name: "write the endpoint record", Do: a.writeRecord, Undo: a.removeRecord},
+	}
+	if err := t.run(ctx, first); err != nil {
+		return err
+	}
+	link := a.podLink()
+	last := append(a.netns.AttachSteps(link), kernel.Step{Name: "print the result", Do: func() error {
+		return a.print(link)
+	}})
+	for i, s := range last[:len(last)-1] {
+		do := s.Do
+		last[i].Do = func() error {
+			if err := do(); err != nil {
+				return kernelError(err)
+			}
+			return nil
+		}
+	}
+	return t.run(ctx, last)
+}
+
+// checkMTU can be asked only when the families of the addresses are known.
+func (a *attach) checkMTU() error {
+	link := kernel.PodLink{Addresses: a.lease.Addresses}
+	if a.node.MTU < minMTUIPv6 && link.HasFamilyOf(kernel.GatewayIPv6()) {
+		return failf(types.ErrInvalidNetworkConfig, "mtu %d is below %d, which IPv6 requires (RFC 8200), and the pod has %v; raise mtu or use no IPv6 range", a.node.MTU, minMTUIPv6, a.lease.Addresses)
+	}
+	return nil
+}
+
+func (a *attach) writeRecord() error {
+	pairs, err := parseArgs(a.args.Args)
+	if err != nil {
+		return err
+	}
+	a.record = endpoint.Record{
+		BootID:      a.node.BootID,
+		ContainerID: a.args.ContainerID,
+		IfName:      a.args.IfName,
+		Network:     a.Name,
+		Netns:       a.args.Netns,
+		Pod:         podOf(pairs),
+		HostLink:    endpoint.HostLink(a.args.ContainerID, a.args.IfName),
+		MAC:         a.mac(),
+		MTU:         a.node.MTU,
+		Addresses:   a.lease.Addresses,
+		Sources:     a.node.Sources,
+		IPAM:        a.source.record(),
+		Created:     time.Now().UTC(),
+	}
+	return endpoint.Store{Dir: a.StateDir.Endpoints()}.Write(a.record)
+}
+
+func (a *attach) removeRecord() error {
+	return endpoint.Store{Dir: a.StateDir.Endpoints()}.Remove(a.args.ContainerID, a.args.IfName)
+}
+
+// mac is the one that was asked for, or one that a pod keeps as long as its
+// container lives, so that no neighbour cache is ever wrong.
+func (a *attach) mac() kernel.MAC {
+	if a.MAC != (kernel.MAC{}) {
+		return a.MAC
+	}
+	sum := sha256.Sum256([]byte("ropeway pod " + a.args.ContainerID + "\x00" + a.args.IfName))
+	return kernel.LocallyAdministered(sum[:])
+}
+
+func (a *attach) podLink() kernel.PodLink {
+	l := linkOf(a.record)
+	l.Standalone = a.standalone()
+	l.Routes = kernel.DefaultRoutes(l.Addresses)
+	for _, dst := range a.lease.Routes {
+		if l.HasFamilyOf(dst.Addr()) && !slices.Contains(l.Routes, dst) {
+			l.Routes = append(l.Routes, dst)
+		}
+	}
+	return l
+}
+
+// linkOf is the pod link of a record, without routes of the pod.
+func linkOf(rec endpoint.Record) kernel.PodLink {
+	return kernel.PodLink{
+		HostName: rec.HostLink, Name: rec.IfName, MAC: rec.MAC, MTU: rec.MTU,
+		Addresses: rec.Addresses, Sources: rec.Sources,
+	}
+}

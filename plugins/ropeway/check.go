@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// check compares record, reservation and both ends of the link with what ADD
+// made and prevResult says, and names every object that differs.
+func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
+	netns, err := kernel.OpenPodNetns(args.Netns)
+	if err != nil {
+		return netnsError(err)
+	}
+	defer netns.Close()
+	c, err := parseConf(args.StdinData, args.Args)
+	if err != nil {
+		return err
+	}
+	previous, err := c.previousResult()
+	if err != nil {
+		return err
+	}
+	bootID, err := statedir.BootID()
+	if err != nil {
+		return err
+	}
+	rec, err := endpoint.Store{Dir: c.StateDir.Endpoints()}.Read(args.ContainerID, args.IfName)
+	if errors.Is(err, endpoint.ErrNotFound) || errors.Is(err, endpoint.ErrDamaged) {
+		return failf(codeDiffers, "%w; restart the pod", err)
+	}
+	if err != nil {
+		return err
+	}
+	if rec.BootID != bootID {
+		return failf(codeDiffers, "endpoint record is of an earlier boot; restart the pod")
+	}
+	err = allocatorOf(rec, bootID, args.Path).check(ctx, rec.Addresses)
+	if err != nil && !errors.Is(err, ipam.ErrMissing) {
+		return err
+	}
+	link := linkOf(rec)
+	differs := errors.Join(err, takeOver(previous, &link), netns.Check(link))
+	if differs != nil {
+		return failf(codeDiffers, "%w; restart the pod", differs)
+	}
+	return nil
+}
+
+func (c conf) previousResult() (*types100.Result, error) {
+	if len(c.PrevResult) == 0 || string(c.PrevResult) == "null" {
+		return nil, failf(types.ErrInvalidNetworkConfig, "network configuration has no prevResult, which CHECK compares with")
+	}
+	raw, err := create.Create(c.CNIVersion, c.PrevResult)
+	if err != nil {
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w", err)
+	}
+	result, err := types100.NewResultFromResult(raw)
+	if err != nil {
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w", err)
+	}
+	return result, nil
+}
+
+// takeOver compares prevResult with the link of the record and takes over
+// what a later plugin of the chain may rightly have changed: MAC, MTU, routes.
+func takeOver(previous *types100.Result, link *kernel.PodLink) error {
+	var differs []error
+	if err := takeOverInterface(previous, link); err != nil {
+		differs = append(differs, err)
+	}
+	var addresses []netip.Addr
+	for _, ip := range previous.IPs {
+		addresses = append(addresses, addrOf(ip.Address.IP))
+	}
+	for _, a := range link.Addresses {
+		if !slices.Contains(addresses, a) {
+			differs = append(differs, fmt.Errorf("address %s of the endpoint record is not in prevResult", a))
+		}
+	}
+	for _, r := range previous.Routes {
+		dst, err := prefixOf(r.Dst)
+		if err != nil {
+			differs = append(differs, fmt.Errorf("prevResult: %w", err))
+			continue
+		}
+		if addrOf(r.GW) == kernel.GatewayFor(dst.Addr()) {
+			link.Routes = append(link.Routes, dst)
+		}
+	}
+	return errors.Join(differs...)
+}
+
+func takeOverInterface(previous *types100.Result, link *kernel.PodLink) error {
+	for _, i := range previous.Interfaces {
+		if i.Name != link.Name || i.Sandbox == "" {
+			continue
+		}
+		if i.Mtu != 0 {
+			link.MTU = i.Mtu
+		}
+		if i.Mac == "" {
+			return nil
+		}
+		mac, err := kernel.ParseMAC(i.Mac)
+		if err != nil {
+			return fmt.Errorf("prevResult, interface %s: %w", i.Name, err)
+		}
+		link.MAC = mac
+		return nil
+	}
+	return fmt.Errorf("interface %s of the endpoint record is not in prevResult", link.Name)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+const (
+	// inProcess is the IPAM type that is called without executing a plugin.
+	inProcess = "ropeway-ipam"
+
+	minMTU     = 576  // the smallest datagram that every IPv4 host takes, RFC 1122
+	minMTUIPv6 = 1280 // RFC 8200; below it the kernel gives a link no IPv6
+	maxMTU     = 65535
+	defaultMTU = 1500 // with podCIDRs and without a daemon nobody knows better
+)
+
+// conf is the network configuration, checked.
+type conf struct {
+	Name       string
+	CNIVersion string
+	StateDir   statedir.Dir
+	MTU        int            // bytes; 0: node.json's
+	PodCIDRs   []netip.Prefix // empty: node.json's
+	DNS        types.DNS
+	IPAMType   string
+	MAC        kernel.MAC // zero: not asked for
+	PrevResult json.RawMessage
+	raw        []byte
+}
+
+// document is the network configuration as it comes. encoding/json matches
+// keys in any letter case, on which containerd relies: it capitalises those of
+// runtimeConfig.
+type document struct {
+	CNIVersion    string                `json:"cniVersion"`
+	Name          string                `json:"name"`
+	StateDir      string                `json:"stateDir"`
+	MTU           int                   `json:"mtu"`
+	PodCIDRs      []string              `json:"podCIDRs"`
+	DNS           types.DNS             `json:"dns"`
+	IPAM          struct{ Type string } `json:"ipam"`
+	RuntimeConfig struct{ MAC string }  `json:"runtimeConfig"`
+	Args          struct {
+		CNI struct{ MAC string } `json:"cni"`
+	} `json:"args"`
+	PrevResult json.RawMessage `json:"prevResult"`
+}
+
+// knownKeys are ours, the specification's, and what runtimes add. ipMasq is
+// accepted because configurations written for other plugins have it, and has
+// no effect: masquerading is the node's affair, which the daemon sees to once
+// and not for each pod.
+func knownKeys() []string {
+	return []string{
+		"cniVersion", "name", "type", "ipam", "dns", "ipMasq", "stateDir", "mtu", "podCIDRs",
+		"capabilities", "args", "runtimeConfig", "prevResult",
+	}
+}
+
+// parseConf reads a network configuration strictly: a misspelt key would
+// silently mean its default.
+func parseConf(stdin []byte, cniArgs string) (conf, error) {
+	var doc document
+	if err := decode(stdin, &doc); err != nil {
+		return conf{}, err
+	}
+	if err := checkKeys(stdin); err != nil {
+		return conf{}, err
+	}
+	c := conf{
+		Name: doc.Name, CNIVersion: doc.CNIVersion, MTU: doc.MTU, DNS: doc.DNS,
+		StateDir: stateDir(doc), IPAMType: doc.IPAM.Type, PrevResult: doc.PrevResult, raw: stdin,
+	}
+	var err error
+	if c.PodCIDRs, err = parsePodCIDRs(doc.PodCIDRs); err != nil {
+		return conf{}, err
+	}
+	if c.MAC, err = requestedMAC(doc, cniArgs); err != nil {
+		return conf{}, err
+	}
+	return c, c.validate()
+}
+
+// parseLenient reads what DEL and GC need for cleaning up, whatever else the
+// configuration says by now.
+func parseLenient(stdin []byte) (conf, error) {
+	var doc document
+	err := decode(stdin, &doc)
+	var wrongType *json.UnmarshalTypeError
+	if err != nil && !errors.As(err, &wrongType) {
+		return conf{}, err
+	}
+	c := conf{
+		Name: doc.Name, CNIVersion: doc.CNIVersion, StateDir: stateDir(doc),
+		IPAMType: doc.IPAM.Type, raw: stdin,
+	}
+	if c.IPAMType == "" {
+		c.IPAMType = inProcess
+	}
+	if !filepath.IsAbs(string(c.StateDir)) {
+		c.StateDir = statedir.DefaultDir
+	}
+	return c, nil
+}
+
+func stateDir(doc document) statedir.Dir {
+	if doc.StateDir == "" {
+		return statedir.DefaultDir
+	}
+	return statedir.Dir(doc.StateDir)
+}
+
+func (c conf) validate() error {
+	switch {
+	case c.IPAMType == "":
+		return failf(types.ErrInvalidNetworkConfig, `configuration of network %s has no ipam.type; write "ipam": {"type": %q}`, c.Name, inProcess)
+	case !filepath.IsAbs(string(c.StateDir)):
+		return failf(types.ErrInvalidNetworkConfig, "stateDir %q depends on the directory the runtime runs in; write it from /", c.StateDir)
+	case c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU):
+		return failf(types.ErrInvalidNetworkConfig, "mtu %d is not between %d and %d; leave it out to have the node's", c.MTU, minMTU, maxMTU)
+	}
+	return nil
+}
+
+func decode(stdin []byte, doc *document) error {
+	err := json.Unmarshal(stdin, doc)
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrongType):
+		return failf(types.ErrDecodingFailure, "network configuration: %s cannot be a JSON %s: %w", wrongType.Field, wrongType.Value, err)
+	}
+	return failf(types.ErrDecodingFailure, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
+}
+
+func checkKeys(stdin []byte) error {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(stdin, &keys); err != nil {
+		return failf(types.ErrDecodingFailure, "network configuration is not a JSON object: %w", err)
+	}
+	names := knownKeys()
+	for key := range keys {
+		known := slices.ContainsFunc(names, func(k string) bool { return strings.EqualFold(k, key) })
+		if !known && !strings.HasPrefix(key, "cni.dev/") {
+			return failf(types.ErrInvalidNetworkConfig, "unknown key %q in the network configuration; known are %s", key, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+func parsePodCIDRs(texts []string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Addr().Is4In6() {
+			return nil, failf(types.ErrInvalidNetworkConfig, "podCIDRs: %q is no prefix; write one such as 10.99.0.0/24", text)
+		}
+		if p != p.Masked() {
+			return nil, failf(types.ErrInvalidNetworkConfig, "podCIDRs: %s has host bits set; write %s", p, p.Masked())
+		}
+		if i := slices.IndexFunc(prefixes, func(o netip.Prefix) bool { return o.Addr().Is4() == p.Addr().Is4() }); i >= 0 {
+			return nil, failf(types.ErrInvalidNetworkConfig, "podCIDRs: %s and %s are of the same family; give one of each, and more in ipam.ranges", prefixes[i], p)
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+// requestedMAC takes the first source that asks: the mac capability, args, and
+// CNI_ARGS, which the specification has deprecated.
+func requestedMAC(doc document, cniArgs string) (kernel.MAC, error) {
+	pairs, err := parseArgs(cniArgs)
+	if err != nil {
+		return kernel.MAC{}, err
+	}
+	for _, source := range []struct {
+		name, text string
+		code       uint
+	}{
+		{"runtimeConfig.mac", doc.RuntimeConfig.MAC, types.ErrInvalidNetworkConfig},
+		{"args.cni.mac", doc.Args.CNI.MAC, types.ErrInvalidNetworkConfig},
+		{"CNI_ARGS: MAC", pairs["MAC"], types.ErrInvalidEnvironmentVariables},
+	} {
+		if source.text == "" {
+			continue
+		}
+		mac, err := kernel.ParseMAC(source.text)
+		if err == nil && mac == kernel.GatewayMAC() {
+			err = fmt.Errorf("MAC address %s is the gateway's; ask for another", mac)
+		}
+		if err != nil {
+			return kernel.MAC{}, failf(source.code, "%s: %w", source.name, err)
+		}
+		return mac, nil
+	}
+	return kernel.MAC{}, nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// del detaches a pod by its endpoint record, and without one by what can be
+// derived: the name of the link and a search for reservations. It needs
+// neither the namespace nor prevResult nor a valid configuration, and may be
+// called again and again.
+func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
+	if args.Netns != "" {
+		if err := kernel.CheckPodNetns(args.Netns); errors.Is(err, kernel.ErrOwnNetns) {
+			return netnsError(err)
+		}
+	}
+	c, err := parseLenient(args.StdinData)
+	if err != nil {
+		return err
+	}
+	log := startLog(c.StateDir, "DEL", args)
+	defer func() { log.finish(err) }()
+	bootID, err := statedir.BootID()
+	if err != nil {
+		return err
+	}
+	store := endpoint.Store{Dir: c.StateDir.Endpoints()}
+	rec, err := store.Read(args.ContainerID, args.IfName)
+	if err == nil {
+		log.addresses = rec.Addresses
+		return detach(ctx, store, rec, allocatorOf(rec, bootID, args.Path))
+	}
+	if !errors.Is(err, endpoint.ErrNotFound) && !errors.Is(err, endpoint.ErrDamaged) {
+		return err
+	}
+	rec = recordFromConf(c, args)
+	return detach(ctx, store, rec, allocatorOf(rec, bootID, args.Path))
+}
+
+// detach removes an attachment. The record goes last: until then another DEL
+// can finish what this one could not.
+func detach(ctx context.Context, store endpoint.Store, rec endpoint.Record, source allocator) error {
+	if err := kernel.DetachPodLink(rec.HostLink); err != nil {
+		return kernelError(err)
+	}
+	if err := source.release(ctx); err != nil {
+		return err
+	}
+	return store.Remove(rec.ContainerID, rec.IfName)
+}
+
+// recordFromConf is what is known of an attachment that has no readable
+// record: it is enough for detaching it.
+func recordFromConf(c conf, args *skel.CmdArgs) endpoint.Record {
+	rec := endpoint.Record{
+		ContainerID: args.ContainerID,
+		IfName:      args.IfName,
+		Network:     c.Name,
+		Netns:       args.Netns,
+		HostLink:    endpoint.HostLink(args.ContainerID, args.IfName),
+		IPAM:        endpoint.IPAM{Type: c.IPAMType, Config: c.raw},
+	}
+	if c.IPAMType == inProcess {
+		rec.IPAM = endpoint.IPAM{Type: inProcess, DataDir: statedir.DefaultNetworksDir}
+		if dir, err := ipam.ParseDir(c.raw); err == nil {
+			rec.IPAM.DataDir = filepath.Dir(dir)
+		}
+	}
+	return rec
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// maxLog is the size in bytes at which a log file is set aside. One older
+// file is kept.
+const maxLog = 4 << 20
+
+// verbLog writes one line for a verb when it has finished. A log that cannot
+// be written never fails the verb: the runtime sees the error itself.
+type verbLog struct {
+	dir       string
+	verb      string
+	args      *skel.CmdArgs
+	start     time.Time
+	addresses []netip.Addr
+}
+
+func startLog(dir statedir.Dir, verb string, args *skel.CmdArgs) *verbLog {
+	return &verbLog{dir: dir.Log(), verb: verb, args: args, start: time.Now()}
+}
+
+func (l *verbLog) finish(err error) {
+	f, openErr := openLog(l.dir)
+	if openErr != nil {
+		return
+	}
+	defer f.Close()
+	attrs := []any{
+		slog.String("verb", l.verb),
+		slog.String("container", l.args.ContainerID),
+		slog.String("ifname", l.args.IfName),
+		slog.Duration("took", time.Since(l.start)),
+	}
+	if len(l.addresses) > 0 {
+		attrs = append(attrs, slog.Any("addresses", l.addresses))
+	}
+	log := slog.New(slog.NewJSONHandler(f, nil))
+	if err != nil {
+		log.Error("failed", append(attrs, slog.Any("error", err))...)
+		return
+	}
+	log.Info("done", attrs...)
+}
+
+// openLog opens the log for appending, which the kernel makes atomic for a
+// line, and sets a long one aside first.
+func openLog(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "ropeway.log")
+	f, err := openAppend(path)
+	if os.IsNotExist(err) {
+		if err = os.MkdirAll(dir, 0o755); err == nil {
+			f, err = openAppend(path)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil || info.Size() < maxLog {
+		return f, nil
+	}
+	setAside(f, info, path)
+	next, err := openAppend(path)
+	if err != nil {
+		return f, nil
+	}
+	f.Close()
+	return next, nil
+}
+
+func openAppend(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// setAside renames the log f unless another process is at it or has done it.
+func setAside(f *os.File, info fs.FileInfo, path string) {
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return
+	}
+	if now, err := os.Stat(path); err == nil && os.SameFile(info, now) {
+		_ = os.Rename(path, path+".1")
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+)
+
+// Deadlines of the verbs. STATUS is asked every few seconds by runtimes that
+// wait for it without a deadline of their own.
+const (
+	attachDeadline = 60 * time.Second
+	undoDeadline   = 30 * time.Second
+	checkDeadline  = 30 * time.Second
+	statusDeadline = 5 * time.Second
+)
+
+// plugin is one run of the plugin.
+type plugin struct {
+	stdout io.Writer
+	// beforeStep may fail a step of ADD by its name; nil outside tests.
+	beforeStep func(step string) error
+}
+
+func (p plugin) funcs() skel.CNIFuncs {
+	return skel.CNIFuncs{
+		Add:    withDeadline(attachDeadline, "attach", p.add),
+		Del:    withDeadline(attachDeadline, "detach", p.del),
+		Check:  withDeadline(checkDeadline, "check", p.check),
+		Status: withDeadline(statusDeadline, "status", p.status),
+		GC:     withDeadline(attachDeadline, "collect garbage", p.gc),
+	}
+}
+
+// withDeadline runs a verb until its deadline or a signal to stop, and gives
+// its error the form of the CNI specification.
+func withDeadline(d time.Duration, doing string, verb func(context.Context, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		if err := verb(ctx, args); err != nil {
+			return cniError(doing+" "+subject(args), err)
+		}
+		return nil
+	}
+}
+
+// subject names what a verb is about, for the beginning of its errors.
+func subject(args *skel.CmdArgs) string {
+	if args.ContainerID == "" {
+		return "network"
+	}
+	name := "container " + args.ContainerID + " (" + args.IfName + ")"
+	if pairs, err := parseArgs(args.Args); err == nil {
+		if pod := podOf(pairs); pod.Name != "" {
+			name = "pod " + pod.Namespace + "/" + pod.Name + ", " + name
+		}
+	}
+	return name
+}
