@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 )
 
@@ -17,6 +18,35 @@ type State struct {
 	// key that desired does not name is left alone.
 	Sysctls map[string]string
 	Table   *Table // nil: no table
+}
+
+// String prints the commands that make the state in a namespace that has the
+// interfaces it needs, sorted. The zero State is the empty string.
+func (s State) String() string { return Diff(State{}, s).String() }
+
+// Clone returns a copy that shares nothing with s.
+func (s State) Clone() State {
+	return State{
+		Links:      maps.Clone(s.Links),
+		Addresses:  maps.Clone(s.Addresses),
+		Routes:     maps.Clone(s.Routes),
+		Neighbours: maps.Clone(s.Neighbours),
+		FDB:        maps.Clone(s.FDB),
+		Sysctls:    maps.Clone(s.Sysctls),
+		Table:      s.Table.clone(),
+	}
+}
+
+// newState returns a State whose maps can be written.
+func newState() State {
+	return State{
+		Links:      map[string]Link{},
+		Addresses:  map[Address]struct{}{},
+		Routes:     map[RouteKey]Route{},
+		Neighbours: map[NeighbourKey]MAC{},
+		FDB:        map[FDBEntry]struct{}{},
+		Sysctls:    map[string]string{},
+	}
 }
 
 // Interface is a link that is not Ropeway's, as far as decisions need it.
@@ -46,8 +76,9 @@ type Kernel interface {
 	// what is gone are no errors.
 	Apply(ctx context.Context, plan Plan) error
 	// Watch reports that something Ropeway may care about changed in the
-	// namespace, by anybody. Reports are coalesced; the channel is closed
-	// when ctx ends. A report that was lost by the kernel counts as a report.
+	// namespace, by anybody, Apply included. Reports are coalesced; the
+	// channel is closed when ctx ends or, hardly ever, when a socket breaks.
+	// A report that was lost by the kernel counts as a report.
 	Watch(ctx context.Context) (<-chan struct{}, error)
 	// Close gives back the sockets.
 	Close() error

@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// socketTimeout bounds one request to the kernel, which answers in
+// milliseconds unless it is in distress.
+const socketTimeout = 10 * time.Second
+
+// conn is one network namespace's kernel.
+type conn struct {
+	ns netns.NsHandle // None is the namespace of the process
+	// handle is the library's socket, for what it does well: links and
+	// addresses.
+	handle *netlink.Handle
+	// strict is our own socket for the tables that grow with the cluster. The
+	// kernel filters its dumps (NETLINK_GET_STRICT_CHK, Linux 4.20) and
+	// explains its refusals (NETLINK_EXT_ACK).
+	strict map[int]*nl.SocketHandle
+}
+
+var _ Kernel = (*conn)(nil)
+
+// Open returns the kernel of the process's network namespace.
+func Open() (Kernel, error) {
+	return newConn(netns.None())
+}
+
+// OpenAt returns the kernel of the network namespace that path names, for
+// instance /run/netns/node1. Its use needs CAP_SYS_ADMIN.
+func OpenAt(path string) (Kernel, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	return newConn(ns)
+}
+
+// newConn takes over ns.
+func newConn(ns netns.NsHandle) (_ *conn, err error) {
+	c := &conn{ns: ns}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open netlink sockets: %w", err), c.Close())
+		}
+	}()
+	if c.handle, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE); err != nil {
+		return nil, err
+	}
+	if err = c.handle.SetSocketTimeout(socketTimeout); err != nil {
+		return nil, err
+	}
+	socket, err := nl.GetNetlinkSocketAt(ns, netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	c.strict = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
+	return c, configure(socket)
+}
+
+func configure(s *nl.NetlinkSocket) error {
+	timeout := unix.NsecToTimeval(socketTimeout.Nanoseconds())
+	if err := s.SetSendTimeout(&timeout); err != nil {
+		return err
+	}
+	if err := s.SetReceiveTimeout(&timeout); err != nil {
+		return err
+	}
+	if err := s.SetExtAck(true); err != nil {
+		return err
+	}
+	err := unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		return nil // an older kernel; what is read is filtered again anyway
+	}
+	return err
+}
+
+// Close implements [Kernel].
+func (c *conn) Close() error {
+	if c.handle != nil {
+		c.handle.Close()
+		c.handle = nil
+	}
+	for _, s := range c.strict {
+		s.Close()
+	}
+	c.strict = nil
+	if !c.ns.IsOpen() {
+		return nil
+	}
+	return c.ns.Close()
+}
+
+// request returns a message for the strict socket.
+func (c *conn) request(typ, flags int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(typ, flags)
+	req.Sockets = c.strict
+	return req
+}
+
+// inNamespace calls f on a thread that is in the connection's namespace:
+// /proc/sys/net shows that of the thread that looks.
+func (c *conn) inNamespace(f func() error) error {
+	if !c.ns.IsOpen() {
+		return f()
+	}
+	runtime.LockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer own.Close()
+	if err := netns.Set(c.ns); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	err = f()
+	if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
+		// The thread stays locked, and so ends with its goroutine.
+		return errors.Join(err, fmt.Errorf("return from network namespace: %w", back))
+	}
+	runtime.UnlockOSThread()
+	return err
+}

@@ -1,0 +1,135 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// dumpAttempts bounds how often a dump is repeated that changes interrupted.
+// Links of hundreds of pods may be made while one is read.
+const dumpAttempts = 30
+
+// dump calls list until the kernel says that nothing changed meanwhile.
+func dump[T any](ctx context.Context, what string, list func() (T, error)) (T, error) {
+	var none T
+	for range dumpAttempts {
+		if err := ctx.Err(); err != nil {
+			return none, fmt.Errorf("list %s: %w", what, err)
+		}
+		found, err := list()
+		if err == nil {
+			return found, nil
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return none, fmt.Errorf("list %s: %w", what, err)
+		}
+	}
+	return none, fmt.Errorf("list %s: they changed each of the %d times that they were read; try again", what, dumpAttempts)
+}
+
+// reading is a snapshot being taken.
+type reading struct {
+	snapshot   Snapshot
+	names      map[int]string // of all links, by index
+	interfaces map[int]*Interface
+	vxlans     []int // indexes of own VXLAN devices
+}
+
+// Snapshot implements [Kernel].
+func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
+	r := &reading{
+		snapshot:   Snapshot{State: newState(), PodLinks: map[string]struct{}{}},
+		names:      map[int]string{},
+		interfaces: map[int]*Interface{},
+	}
+	for _, read := range []func(context.Context, *reading) error{
+		c.readLinks, c.readAddresses, c.readRoutes, c.readNeighbours, c.readFDB, c.readSysctls,
+	} {
+		if err := read(ctx, r); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	table, err := snapshotTable(ctx, c.ns)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	r.snapshot.State.Table = table
+	for _, i := range r.interfaces {
+		r.snapshot.Interfaces = append(r.snapshot.Interfaces, *i)
+	}
+	slices.SortFunc(r.snapshot.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
+	return r.snapshot, nil
+}
+
+func (c *conn) readLinks(ctx context.Context, r *reading) error {
+	links, err := dump(ctx, "links", c.handle.LinkList)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		a := l.Attrs()
+		r.names[a.Index] = a.Name
+		up := a.Flags&net.FlagUp != 0
+		switch {
+		case isTunnelLink(a.Name):
+			link := tunnelLink(l)
+			r.snapshot.State.Links[a.Name] = link
+			if link.Kind == VXLAN {
+				r.vxlans = append(r.vxlans, a.Index)
+			}
+		case isPodLink(a.Name):
+			if up {
+				r.snapshot.PodLinks[a.Name] = struct{}{}
+			}
+		default:
+			kind := l.Type()
+			if kind == "device" { // the library's word for no kind
+				kind = ""
+			}
+			r.interfaces[a.Index] = &Interface{Name: a.Name, Kind: kind, MTU: a.MTU, Up: up}
+		}
+	}
+	return nil
+}
+
+// readAddresses leaves out link-local addresses of tunnel devices: they are
+// the kernel's.
+func (c *conn) readAddresses(ctx context.Context, r *reading) error {
+	addresses, err := dump(ctx, "addresses", func() ([]netlink.Addr, error) {
+		return c.handle.AddrList(nil, netlink.FAMILY_ALL)
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		p := prefixOf(a.IPNet)
+		if !p.IsValid() {
+			continue
+		}
+		if i, ok := r.interfaces[a.LinkIndex]; ok {
+			i.Addresses = append(i.Addresses, p)
+			continue
+		}
+		if name := r.names[a.LinkIndex]; isTunnelLink(name) && !p.Addr().IsLinkLocalUnicast() {
+			r.snapshot.State.Addresses[Address{name, p}] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// prefixOf converts an address with its mask, host bits and all.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	ip, _ := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(ip.Unmap(), ones)
+}
