@@ -39,7 +39,7 @@ func (a Attachment) validate() error {
 // parseReservation reads the content of a reservation. It is false for a file
 // that a crash left empty or torn: one that names no container.
 func parseReservation(b []byte) (Attachment, bool) {
-	id, ifName, _ := bytes.Cut(bytes.TrimSpace(b), []byte("\n"))
+	id, ifName, _ := bytes.Cut(b, []byte("\n"))
 	a := Attachment{string(bytes.TrimSpace(id)), string(bytes.TrimSpace(ifName))}
 	if len(b) > maxReservation || !networkName.MatchString(a.ContainerID) || !validIfName(a.IfName) {
 		return Attachment{}, false
