@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -163,20 +164,37 @@ func (r rawExpr) decode() expr.Any {
 }
 
 // decodeVerdict returns the verdict that an immediate expression sets, nil if
-// it sets something else: read as a verdict, a plain value looks like drop,
-// whose code is 0.
+// it sets something else. The library reads a plain value as drop, whose code
+// is 0, when it is asked for a verdict.
 func (r rawExpr) decodeVerdict() expr.Any {
-	const family = byte(nftables.TableFamilyINet)
-	var value expr.Immediate
-	if expr.Unmarshal(family, r.data, &value) != nil ||
-		value.Register != unix.NFT_REG_VERDICT || len(value.Data) != 0 {
+	var verdict *expr.Verdict
+	ad, err := netlink.NewAttributeDecoder(r.data)
+	if err != nil {
 		return nil
 	}
-	var verdict expr.Verdict
-	if expr.Unmarshal(family, r.data, &verdict) != nil {
+	ad.ByteOrder = binary.BigEndian
+	ours := true
+	err = eachAttribute(func(ad *netlink.AttributeDecoder) error {
+		switch ad.Type() {
+		case unix.NFTA_IMMEDIATE_DREG:
+			ours = ours && ad.Uint32() == unix.NFT_REG_VERDICT
+		case unix.NFTA_IMMEDIATE_DATA:
+			ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
+				ours = ours && ad.Type() == unix.NFTA_DATA_VERDICT
+				ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
+					ours = ours && ad.Type() == unix.NFTA_VERDICT_CODE // and no chain to jump to
+					verdict = &expr.Verdict{Kind: expr.VerdictKind(ad.Int32())}
+					return nil
+				}))
+				return nil
+			}))
+		}
+		return nil
+	})(ad)
+	if err != nil || !ours || verdict == nil {
 		return nil
 	}
-	return &verdict
+	return verdict
 }
 
 // unrecognised says in one line what a rule holds, with the sets it refers to.

@@ -66,7 +66,7 @@ func (e *encoder) statement(s Statement) error {
 		e.compare(expr.CmpOpNeq, make([]byte, ipv6AddrLen))
 	case NoReturnPath:
 		e.add(&expr.Fib{Register: register, FlagSADDR: true, FlagIIF: true, FlagPRESENT: true, ResultOIF: true})
-		e.compare(expr.CmpOpEq, []byte{0})
+		e.compare(expr.CmpOpEq, binaryutil.NativeEndian.PutUint32(0))
 	case LocalDestination:
 		e.add(&expr.Fib{Register: register, FlagDADDR: true, ResultADDRTYPE: true})
 		e.compare(expr.CmpOpEq, binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL))

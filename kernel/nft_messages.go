@@ -123,8 +123,11 @@ func decodeChain(message []byte) (c listedChain, err error) {
 	return c, err
 }
 
-// hooks in the kernel's order.
-func hooks() []Hook { return []Hook{Prerouting, "input", Forward, Output, Postrouting, "ingress"} }
+// inputHook is a hook that no chain of ours uses.
+const inputHook Hook = "input"
+
+// hooks returns the hooks in the kernel's order.
+func hooks() []Hook { return []Hook{Prerouting, inputHook, Forward, Output, Postrouting} }
 
 func decodeHook(number uint32) Hook {
 	if all := hooks(); int(number) < len(all) {

@@ -97,6 +97,8 @@ func (c nftAddChain) apply(t *Table) (*Table, error) {
 	}
 	chain, ok := t.Chains[c.name]
 	switch {
+	case c.chain.Type != FilterChain && c.chain.Type != NATChain || !slices.Contains(hooks(), c.chain.Hook):
+		return t, fmt.Errorf("no chain of type %q hooks into %q", c.chain.Type, c.chain.Hook)
 	case c.chain.Type == NATChain && c.chain.Priority <= -200:
 		return t, fmt.Errorf("nat works on tracked packets: a priority above -200 is needed")
 	case c.chain.Type == NATChain && c.chain.Hook == Forward:
@@ -155,8 +157,8 @@ func (c nftAddRule) apply(t *Table) (*Table, error) {
 func checkPlace(s Statement, c Chain) error {
 	switch s.(type) {
 	case NoReturnPath:
-		if c.Hook != Prerouting && c.Hook != Forward {
-			return fmt.Errorf("%s works in prerouting and forward only, not in %s", s, c.Hook)
+		if c.Hook != Prerouting && c.Hook != Forward && c.Hook != inputHook {
+			return fmt.Errorf("%s works where packets come in only, not in %s", s, c.Hook)
 		}
 	case MasqueradeRandom:
 		if c.Type != NATChain || c.Hook != Postrouting {
@@ -185,11 +187,10 @@ func checkElements(sorted []netip.Prefix, interval bool) error {
 
 // checkName says whether nft's scanner reads a name as one word.
 func checkName(name string) error {
-	ok := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
-	}
-	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }) {
-		return fmt.Errorf("%q is no nft name: use up to 64 letters, digits, - and _", name)
+	letter := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+	other := func(r rune) bool { return !letter(r) && (r < '0' || r > '9') && r != '-' && r != '_' }
+	if name == "" || len(name) > 64 || !letter(rune(name[0])) || strings.ContainsFunc(name, other) {
+		return fmt.Errorf("%q is no nft name: use a letter, then up to 63 letters, digits, - and _", name)
 	}
 	return nil
 }

@@ -200,7 +200,7 @@ func TestRulesPrintAsNftListsThem(t *testing.T) {
 	s := newNftSpace(t)
 	table := sampleTables()["every statement"]
 	s.apply(diffTable(nil, table))
-	listed := s.run("", "nft", "--numeric", "--stateless", "list", "table", "inet", TableName)
+	listed := s.run("", "nft", "--numeric-protocol", "--stateless", "list", "table", "inet", TableName)
 	for name, chain := range table.Chains {
 		for _, r := range chain.Rules {
 			if !strings.Contains(listed, "\t\t"+r.String()+"\n") {
@@ -439,4 +439,3 @@ func BenchmarkSnapshotTable(b *testing.B) {
 		s.snapshot()
 	}
 }
-
