@@ -1,0 +1,48 @@
+// Package status is what the daemon says about itself: the report, the local
+// socket that serves it and the client that reads it.
+package status
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ropeway-net/ropeway/daemon/topology"
+)
+
+// Report is the state of a node as its daemon sees it.
+type Report struct {
+	Node  string        `json:"node"`
+	Mode  topology.Mode `json:"mode"`
+	Ready bool          `json:"ready"` // the kernel holds what it should
+	// Reason says why the node is not ready; empty when it is.
+	Reason string `json:"reason,omitempty"`
+
+	PodCIDRs []netip.Prefix  `json:"podCIDRs"`
+	PodMTU   int             `json:"podMTU"` // bytes
+	Pods     int             `json:"pods"`   // attached, with an endpoint record
+	Nodes    Nodes           `json:"nodes"`
+	Paths    []topology.Path `json:"paths"`
+	// Problems name what keeps some peer, pod or family from working.
+	Problems []string `json:"problems"`
+
+	Last Pass `json:"lastReconcile"`
+	// Drift counts repairs of what somebody else changed, by kind of object.
+	Drift map[string]int `json:"driftRepaired"`
+}
+
+// Nodes says where the list of nodes is from.
+type Nodes struct {
+	Count int `json:"count"`
+	// Origin names the source, or the file of the last known nodes when the
+	// source has not spoken since the daemon started.
+	Origin string `json:"origin,omitempty"`
+	Error  string `json:"error,omitempty"` // of the source; the last good list stands
+}
+
+// Pass is one reconciliation.
+type Pass struct {
+	Time       time.Time     `json:"time,omitzero"` // of its end; zero: none yet
+	Duration   time.Duration `json:"durationNanoseconds"`
+	Operations int           `json:"operations"` // changes of the kernel
+	Error      string        `json:"error,omitempty"`
+}
