@@ -1,14 +1,9 @@
 package lab
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,17 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ropeway-net/ropeway/daemon/topology"
+	"github.com/ropeway-net/ropeway/daemon/status"
 )
-
-// Status is what a node's daemon says about itself on its socket.
-type Status struct {
-	Node   string          `json:"node"`
-	Mode   topology.Mode   `json:"mode"`
-	Ready  bool            `json:"ready"`
-	Reason string          `json:"reason"` // why not ready
-	Paths  []topology.Path `json:"paths"`
-}
 
 // killTimeout bounds the wait for a process that was sent SIGKILL.
 const killTimeout = 10 * time.Second
@@ -120,38 +106,12 @@ func (n *Node) Cleanup(ctx context.Context, args ...string) (string, error) {
 func (n *Node) program(name string) string { return filepath.Join(n.lab.options.BinDir, name) }
 
 // Status asks the daemon's socket.
-func (n *Node) Status(ctx context.Context) (Status, error) {
-	b, err := n.StatusJSON(ctx)
+func (n *Node) Status(ctx context.Context) (status.Report, error) {
+	report, err := status.Fetch(ctx, n.StateDir().Socket())
 	if err != nil {
-		return Status{}, err
+		return status.Report{}, fmt.Errorf("node %s: status: %w", n.Name, err)
 	}
-	var s Status
-	if err := json.Unmarshal(b, &s); err != nil {
-		return Status{}, fmt.Errorf("node %s: status: %w", n.Name, err)
-	}
-	return s, nil
-}
-
-// StatusJSON is the daemon's answer as it stands.
-func (n *Node) StatusJSON(ctx context.Context) ([]byte, error) {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", n.StateDir().Socket())
-	}}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://ropewayd/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("node %s: status: %w", n.Name, err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("node %s: status: %s: %s", n.Name, resp.Status, bytes.TrimSpace(b))
-	}
-	return b, err
+	return report, nil
 }
 
 // WaitReady waits for all daemons that run, see [Node.WaitReady].
@@ -185,12 +145,12 @@ func (n *Node) WaitReady(ctx context.Context) error {
 }
 
 func (n *Node) ready(ctx context.Context) error {
-	status, err := n.Status(ctx)
+	report, err := n.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if !status.Ready {
-		return errors.New(status.Reason)
+	if !report.Ready {
+		return errors.New(report.Reason)
 	}
 	wanted := map[string]bool{}
 	for _, c := range n.lab.ClusterNodes() {
@@ -198,7 +158,7 @@ func (n *Node) ready(ctx context.Context) error {
 			wanted[c.Name+" "+cidr.String()] = c.Name != n.Name
 		}
 	}
-	for _, path := range status.Paths {
+	for _, path := range report.Paths {
 		key := path.Peer + " " + path.PodCIDR.String()
 		if !wanted[key] {
 			return fmt.Errorf("there is still a path to %s", key)

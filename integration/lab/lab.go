@@ -26,6 +26,7 @@ type Lab struct {
 
 	options Options
 	owner   identity
+	lock    *os.File // of an opened lab
 
 	mu      sync.Mutex
 	nodes   map[string]*Node
@@ -211,6 +212,9 @@ func (l *Lab) Close() error {
 	l.Router, l.World = nil, nil
 	l.mu.Unlock()
 	errs = append(errs, os.RemoveAll(l.options.Dir))
+	if l.lock != nil {
+		_ = l.lock.Close()
+	}
 	removePinDir()
 	_ = os.Remove(Root) // fails, as it should, while another lab is there
 	if err := errors.Join(errs...); err != nil {

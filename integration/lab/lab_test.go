@@ -278,7 +278,7 @@ func TestLaterProgramOpensAndClosesPersistentLab(t *testing.T) {
 	if err := first.Node("n1").StartDaemon(t.Context()); err != nil {
 		t.Error(err)
 	}
-	second, err := Open(first.Name())
+	second, err := Open(t.Context(), first.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

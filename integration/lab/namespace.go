@@ -91,7 +91,8 @@ func (ns *Namespace) prepare() error {
 // Delete removes the name. The kernel removes the namespace with its links as
 // soon as no process or socket is left in it.
 func (ns *Namespace) Delete() error {
-	return errors.Join(ns.file.Close(), unpin(ns.Path()))
+	_ = ns.file.Close() // of a namespace that could not be opened it is nil
+	return unpin(ns.Path())
 }
 
 // Do runs fn in the namespace, on a thread that goes back afterwards; should it
@@ -100,7 +101,7 @@ func (ns *Namespace) Delete() error {
 // the caller.
 func (ns *Namespace) Do(fn func() error) error {
 	return onOwnThread(func() error {
-		if err := unix.Setns(int(ns.file.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter namespace %s: %w", ns.name, err)
 		}
 		return fn()
@@ -137,9 +138,8 @@ func onOwnThread(fn func() error) error {
 		panicked any
 	}
 	done := make(chan struct{})
-	go func() {
+	goOnThread(func() {
 		defer close(done)
-		runtime.LockOSThread()
 		origin, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			outcome.err, outcome.returned = err, true
@@ -160,7 +160,7 @@ func onOwnThread(fn func() error) error {
 		}()
 		outcome.err = fn()
 		outcome.returned = true
-	}()
+	})
 	<-done
 	switch {
 	case outcome.panicked != nil:
@@ -169,6 +169,28 @@ func onOwnThread(fn func() error) error {
 		runtime.Goexit()
 	}
 	return outcome.err
+}
+
+// goOnThread runs fn in a goroutine that is locked to a thread, never to the
+// main one: /proc/self shows the main thread's namespace, and a main thread
+// whose goroutine ends locked is not ended but kept for ever, with the
+// namespace that it is in.
+func goOnThread(fn func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			fn()
+			return
+		}
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread() // not the main thread, which is taken
+			close(locked)
+			fn()
+		}()
+		<-locked
+		runtime.UnlockOSThread()
+	}()
 }
 
 // Sysctl writes values, each given as path=value with the path below /proc/sys,

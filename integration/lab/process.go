@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -69,9 +68,8 @@ func startProcess(ns *Namespace, cmd *exec.Cmd, outlive lifetime) (*process, err
 	// The death signal comes when the thread dies that forked, so this
 	// goroutine keeps its thread until the child has ended, and the thread,
 	// being in the namespace, is never used for anything else.
-	go func() {
+	goOnThread(func() {
 		defer close(p.done)
-		runtime.LockOSThread()
 		err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET)
 		if err == nil {
 			err = cmd.Start()
@@ -85,7 +83,7 @@ func startProcess(ns *Namespace, cmd *exec.Cmd, outlive lifetime) (*process, err
 		if err == nil {
 			p.err = cmd.Wait()
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		return nil, err
 	}

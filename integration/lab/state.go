@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
 	"github.com/ropeway-net/ropeway/statedir"
@@ -71,13 +76,24 @@ func (l *Lab) save() error {
 
 // Open takes a lab below [Root] that an earlier program made. What is missing
 // of it, because somebody removed it, is left out, so that Close can remove the
-// rest. Labs are opened by one program at a time.
-func Open(name string) (*Lab, error) {
+// rest. One program at a time has a lab open; others wait until it ends or
+// ctx does.
+func Open(ctx context.Context, name string) (*Lab, error) {
 	dir := filepath.Join(Root, name)
-	b, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no lab %q; see: ropewayctl lab up", name)
+	lock, err := lockDir(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
+	l, err := open(dir)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	l.lock = lock
+	return l, nil
+}
+
+func open(dir string) (*Lab, error) {
+	b, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +110,7 @@ func Open(name string) (*Lab, error) {
 	for _, entry := range s.Nodes {
 		ns, openErr := openNamespace(l.namespaceName(entry.Facts.Name))
 		if openErr != nil {
-			ns = &Namespace{name: l.namespaceName(entry.Facts.Name)}
+			ns = &Namespace{name: l.namespaceName(entry.Facts.Name)} // Close still cleans up
 		}
 		n := &Node{
 			Namespace: ns, Name: entry.Facts.Name, Subnet: entry.Subnet, Dir: filepath.Join(dir, entry.Facts.Name),
@@ -114,6 +130,28 @@ func Open(name string) (*Lab, error) {
 	return l, nil
 }
 
+// lockDir locks a lab's directory for as long as the file is open.
+func lockDir(ctx context.Context, dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no lab %q; see: ropewayctl lab up", filepath.Base(dir))
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = poll(ctx, 20*time.Millisecond, func() error {
+		lockErr := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if lockErr != nil && !errors.Is(lockErr, unix.EWOULDBLOCK) {
+			return final{lockErr}
+		}
+		return lockErr
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lab %s is in use by another program: %w", filepath.Base(dir), err), f.Close())
+	}
+	return f, nil
+}
+
 // Existing lists the labs below [Root] that anybody may use or remove: the
 // persistent ones, and those whose program died before it removed them.
 func Existing() ([]string, error) {
@@ -124,6 +162,7 @@ func Existing() ([]string, error) {
 			found = append(found, name)
 		}
 	}
+	slices.Sort(found)
 	return found, err
 }
 
