@@ -162,7 +162,7 @@ func (w *world) report() string {
 	defer cancel()
 	var text strings.Builder
 	for _, n := range w.lab.Nodes() {
-		status, err := n.StatusJSON(ctx)
+		status, err := statusText(ctx, n)
 		fmt.Fprintf(&text, "=== %s\n%s %v\n", n.Name, status, err)
 		lines := strings.Split(strings.TrimSpace(n.Log()), "\n")
 		fmt.Fprintln(&text, strings.Join(lines[max(0, len(lines)-40):], "\n"))
