@@ -152,6 +152,20 @@ func (l *Lab) Pods() []*Pod {
 	return pods
 }
 
+// Member is the namespace of a node or attached pod, or of router or world.
+func (l *Lab) Member(name string) (*Namespace, error) {
+	if n := l.Node(name); n != nil {
+		return n.Namespace, nil
+	}
+	if p := l.Pod(name); p != nil {
+		return p.Namespace, nil
+	}
+	if ns := map[string]*Namespace{"router": l.Router, "world": l.World}[name]; ns != nil {
+		return ns, nil
+	}
+	return nil, fmt.Errorf("lab %s has no node or pod %s", l.options.Name, name)
+}
+
 // Start starts the daemon of every node that has none running and waits until
 // all are ready.
 func (l *Lab) Start(ctx context.Context) error {

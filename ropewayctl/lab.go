@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ropeway-net/ropeway/daemon/topology"
+	"github.com/ropeway-net/ropeway/integration/lab"
+)
+
+// labName is the name of a lab that was given none.
+const labName = "lab"
+
+// labTimeout bounds each lab command but exec.
+const labTimeout = time.Minute
+
+// labCommand is `ropewayctl lab`: a cluster's network on this machine, to play
+// with.
+func labCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "Three nodes on this machine, as network namespaces, to play with (root)",
+	}
+	name := cmd.PersistentFlags().StringP("name", "n", labName, "the lab's name, 1 to 12 of a-z and 0-9")
+	cmd.AddCommand(labUp(name), labExec(name), labPods(name), labDown(name))
+	return cmd
+}
+
+func labUp(name *string) *cobra.Command {
+	options := lab.Options{Persistent: true}
+	var mode, underlay, families string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Build the nodes and start their daemons",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options.Name, options.Mode = *name, topology.Mode(mode)
+			options.Underlay, options.Pods = lab.Families(underlay), lab.Families(families)
+			return withLabTimeout(cmd, func(ctx context.Context) error {
+				return upLab(ctx, cmd.OutOrStdout(), options)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&mode, "mode", "m", "vxlan", "vxlan, vxlan-cross-subnet, ipip, ipip-cross-subnet or direct")
+	cmd.Flags().StringVar(&underlay, "underlay", "dual", "addresses between nodes: ipv4, ipv6, dual or dual-ipv6 (tunnels use the first)")
+	cmd.Flags().StringVar(&families, "families", "dual", "addresses of pods: ipv4, ipv6 or dual")
+	cmd.Flags().IntVar(&options.MTU, "mtu", 1500, "bytes that the network between nodes carries")
+	cmd.Flags().StringVar(&options.BinDir, "bin", "", "where the plugins and ropewayd are; default: next to ropewayctl, or bin/")
+	return cmd
+}
+
+func upLab(ctx context.Context, out io.Writer, options lab.Options) error {
+	if err := lab.Supported(options); err != nil {
+		return fmt.Errorf("%w; `make demo` runs that mode inside a Debian kernel", err)
+	}
+	start := time.Now()
+	l, err := lab.New(ctx, options)
+	if err != nil {
+		return err
+	}
+	if err := l.Start(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	fmt.Fprintf(out, "Lab %s is up: mode %s, ready in %.1f s; files in %s\n\n", l.Name(), l.Options().Mode, time.Since(start).Seconds(), l.Dir())
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NODE\tSUBNET\tADDRESSES\tPODS GET")
+	for _, n := range l.Nodes() {
+		facts := n.Facts()
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", n.Name, n.Subnet, join(facts.Addresses), join(facts.PodCIDRs))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	first, last := l.Nodes()[0], l.Nodes()[len(l.Nodes())-1]
+	tryNext(out, l.Name(),
+		"pods add "+first.Name+" web", "pods add "+last.Name+" client",
+		"exec "+first.Name+" -- ip route show proto 114", "down")
+	return nil
+}
+
+func labExec(name *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "exec NODE|POD [--] COMMAND [ARGUMENT...]",
+		Short: "Run a command in the network namespace of a node or pod",
+		Args:  cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := openLab(cmd.Context(), *name)
+			if err != nil {
+				return err
+			}
+			ns, err := l.Member(args[0])
+			if err != nil {
+				return err
+			}
+			command := args[1:]
+			if command[0] == "--" {
+				command = command[1:]
+			}
+			if len(command) == 0 {
+				return errors.New("no command; write for instance: -- ip route")
+			}
+			return ns.Become(command)
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // the command's flags are not ours
+	return cmd
+}
+
+func labPods(name *string) *cobra.Command {
+	list := func(cmd *cobra.Command, _ []string) error {
+		l, err := openLab(cmd.Context(), *name)
+		if err != nil {
+			return err
+		}
+		return listPods(cmd.OutOrStdout(), l)
+	}
+	cmd := &cobra.Command{Use: "pods", Short: "List, attach and detach pods", Args: cobra.NoArgs, RunE: list}
+	cmd.AddCommand(
+		&cobra.Command{Use: "ls", Short: "List the pods", Args: cobra.NoArgs, RunE: list},
+		&cobra.Command{
+			Use: "add NODE POD", Short: "Attach a pod to a node", Args: cobra.ExactArgs(2),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return withLabTimeout(cmd, func(ctx context.Context) error {
+					return addPod(ctx, cmd.OutOrStdout(), *name, args[0], args[1])
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "rm POD", Short: "Detach a pod", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return withLabTimeout(cmd, func(ctx context.Context) error {
+					return removePod(ctx, cmd.OutOrStdout(), *name, args[0])
+				})
+			},
+		})
+	return cmd
+}
+
+func listPods(out io.Writer, l *lab.Lab) error {
+	if len(l.Pods()) == 0 {
+		fmt.Fprintf(out, "Lab %s has no pods.\n", l.Name())
+		tryNext(out, l.Name(), "pods add "+l.Nodes()[0].Name+" web")
+		return nil
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "POD\tNODE\tADDRESSES")
+	for _, p := range l.Pods() {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", p.Name, p.Node.Name, join(p.Addresses))
+	}
+	return table.Flush()
+}
+
+func addPod(ctx context.Context, out io.Writer, name, node, pod string) error {
+	l, err := openLab(ctx, name)
+	if err != nil {
+		return err
+	}
+	n := l.Node(node)
+	if n == nil {
+		return fmt.Errorf("lab %s has no node %s; it has %s", name, node, nodeNames(l))
+	}
+	p, err := n.AttachPod(ctx, pod)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Pod %s on %s: %s\n", p.Name, node, join(p.Addresses))
+	for _, other := range l.Pods() {
+		if other != p {
+			tryNext(out, l.Name(), fmt.Sprintf("exec %s -- ping -c 3 %s", other.Name, p.Addresses[0]))
+			return nil
+		}
+	}
+	tryNext(out, l.Name(), "exec "+pod+" -- ip address", "pods add "+l.Nodes()[len(l.Nodes())-1].Name+" client")
+	return nil
+}
+
+func removePod(ctx context.Context, out io.Writer, name, pod string) error {
+	l, err := openLab(ctx, name)
+	if err != nil {
+		return err
+	}
+	p := l.Pod(pod)
+	if p == nil {
+		return fmt.Errorf("lab %s has no pod %s; see: ropewayctl lab pods", name, pod)
+	}
+	if err := p.Detach(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Pod %s is gone.\n", pod)
+	return nil
+}
+
+func labDown(name *string) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Remove the lab, or all labs, with everything that they made",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			names := []string{*name}
+			if all {
+				found, err := lab.Existing()
+				if err != nil {
+					return err
+				}
+				names = found
+			}
+			return withLabTimeout(cmd, func(ctx context.Context) error {
+				return downLabs(ctx, cmd.OutOrStdout(), names)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "also what programs left behind that were killed")
+	return cmd
+}
+
+func downLabs(ctx context.Context, out io.Writer, names []string) error {
+	if len(names) == 0 {
+		fmt.Fprintln(out, "There is no lab.")
+	}
+	var errs []error
+	for _, name := range names {
+		l, err := openLab(ctx, name)
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fmt.Fprintf(out, "Lab %s is gone.\n", name)
+	}
+	return errors.Join(errs...)
+}
+
+// openLab does not wait long for another command to finish.
+func openLab(ctx context.Context, name string) (*lab.Lab, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return lab.Open(ctx, name)
+}
+
+func withLabTimeout(cmd *cobra.Command, fn func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, labTimeout)
+	defer cancel()
+	return fn(ctx)
+}
+
+// tryNext suggests commands of `ropewayctl lab`.
+func tryNext(out io.Writer, name string, commands ...string) {
+	fmt.Fprintln(out, "\nTry next:")
+	for _, command := range commands {
+		if name != labName {
+			command = "--name " + name + " " + command
+		}
+		fmt.Fprintln(out, "  ropewayctl lab", command)
+	}
+}
+
+func nodeNames(l *lab.Lab) string {
+	var names []string
+	for _, n := range l.Nodes() {
+		names = append(names, n.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func join[T netip.Addr | netip.Prefix](list []T) string {
+	var texts []string
+	for _, item := range list {
+		texts = append(texts, fmt.Sprint(item))
+	}
+	return strings.Join(texts, " ")
+}
