@@ -1,0 +1,68 @@
+package reconcile
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/ropeway-net/ropeway/kernel"
+)
+
+// kind names what an operation is about, for counting.
+func kind(op kernel.Op) string {
+	switch op.(type) {
+	case kernel.SysctlSet:
+		return "sysctl"
+	case kernel.LinkAdd, kernel.LinkSet, kernel.LinkDel:
+		return "link"
+	case kernel.AddressAdd, kernel.AddressDel:
+		return "address"
+	case kernel.RouteAdd, kernel.RouteReplace, kernel.RouteDel:
+		return "route"
+	case kernel.NeighbourReplace, kernel.NeighbourDel:
+		return "neighbour"
+	case kernel.FDBReplace, kernel.FDBDel:
+		return "fdb"
+	case kernel.TableChange:
+		return "nftables"
+	default:
+		return "other"
+	}
+}
+
+// commands prints the beginning of a plan; a log line that holds thousands of
+// commands helps nobody.
+func commands(plan kernel.Plan) string {
+	const most = 20
+	var lines []string
+	for n, op := range plan.Ops {
+		if n == most {
+			lines = append(lines, "…")
+			break
+		}
+		lines = append(lines, op.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// noteDrift counts and logs a repair: something was changed though what should
+// be there was the same before and after. Pods come and go while a snapshot
+// is taken; comparing with the state after the repair keeps that apart.
+func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
+	if l.settled == nil || !kernel.Diff(*l.settled, after).Empty() {
+		return
+	}
+	counts := map[string]int{}
+	for _, op := range plan.Ops {
+		counts[kind(op)]++
+	}
+	l.mu.Lock()
+	for k, n := range counts {
+		l.report.Drift[k] += n
+	}
+	l.mu.Unlock()
+	attrs := []any{}
+	for k, n := range counts {
+		attrs = append(attrs, slog.Int(k, n))
+	}
+	l.log.Warn("drift repaired: somebody else changed what Ropeway owns", slog.Group("repaired", attrs...), "commands", commands(plan))
+}

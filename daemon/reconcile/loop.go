@@ -1,0 +1,197 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ropeway-net/ropeway/daemon/cluster"
+	"github.com/ropeway-net/ropeway/daemon/status"
+	"github.com/ropeway-net/ropeway/kernel"
+)
+
+// origin says where the nodes in use are from.
+type origin int
+
+const (
+	fromNowhere origin = iota // none yet; nothing may be touched
+	fromMemory                // peers.json
+	fromSource
+)
+
+// Loop keeps one node's kernel in its desired state. It logs, since nobody is
+// above it who could be told.
+type Loop struct {
+	cfg    Config
+	kernel kernel.Kernel
+	source cluster.Source
+	log    *slog.Logger
+
+	inbox inbox
+
+	// Of the goroutine of Run alone.
+	nodes   []cluster.Node
+	origin  origin
+	settled *kernel.State // desired state that the kernel was seen to hold; nil: none
+	told    told
+
+	mu     sync.Mutex
+	report status.Report
+}
+
+// New returns a loop that Run starts. The kernel is not closed by it.
+func New(cfg Config, k kernel.Kernel, source cluster.Source, log *slog.Logger) *Loop {
+	if cfg.Resync == 0 {
+		cfg.Resync = time.Minute
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 5 * time.Second
+	}
+	return &Loop{
+		cfg: cfg, kernel: k, source: source, log: log,
+		inbox: inbox{changed: make(chan struct{}, 1)},
+		report: status.Report{
+			Node: cfg.Node, Mode: cfg.Topology.Mode,
+			Reason: "waiting for the list of nodes from " + cfg.SourceName,
+			Drift:  map[string]int{}, Problems: []string{},
+		},
+	}
+}
+
+// Status is what the loop last found. It may be called at any time.
+func (l *Loop) Status() status.Report {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.report
+	r.Drift = maps.Clone(r.Drift)
+	r.Paths = slices.Clone(r.Paths)
+	r.Problems = slices.Clone(r.Problems)
+	return r
+}
+
+// Run reconciles until ctx ends, which is no error, or the source can never
+// work. It leaves the kernel as it is.
+func (l *Loop) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer cancel()
+
+	kernelChanged, err := l.kernel.Watch(ctx)
+	if err != nil {
+		return fmt.Errorf("listen for changes of the kernel: %w", err)
+	}
+	endpointsChanged := watchDir(ctx, &wait, l.cfg.StateDir.Endpoints(), l.log)
+	failed := make(chan error, 1)
+	wait.Go(func() {
+		if err := l.source.Run(ctx, l.inbox.publish, l.inbox.complain); err != nil {
+			failed <- err
+		}
+	})
+
+	patience := time.NewTimer(l.cfg.Patience)
+	defer patience.Stop()
+	resync := time.NewTicker(l.cfg.Resync)
+	defer resync.Stop()
+	pace := newPace()
+	defer pace.timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("%s: %w", l.cfg.SourceName, err)
+		case <-l.inbox.changed:
+			if l.takeNews() {
+				pace.now()
+			}
+		case <-patience.C:
+			if l.recall("the source has said nothing for " + l.cfg.Patience.String()) {
+				pace.now()
+			}
+		case <-endpointsChanged:
+			pace.now()
+		case _, open := <-kernelChanged:
+			if !open {
+				kernelChanged = nil // resync finds what is not reported any more
+				continue
+			}
+			pace.later()
+		case <-resync.C:
+			pace.later()
+		case <-pace.timer.C:
+			l.step(ctx, pace)
+		}
+	}
+}
+
+// step runs one pass, unless the nodes are not known yet.
+func (l *Loop) step(ctx context.Context, pace *pace) {
+	pace.started()
+	if l.origin == fromNowhere {
+		return
+	}
+	err := l.pass(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	pace.ended(err)
+}
+
+// takeNews takes over what the source said and reports whether that calls for
+// a pass.
+func (l *Loop) takeNews() bool {
+	nodes, published, complaint := l.inbox.take()
+	text := ""
+	if complaint != nil {
+		text = complaint.Error()
+	}
+	l.mu.Lock()
+	before := l.report.Nodes.Error
+	l.report.Nodes.Error = text
+	if l.origin == fromNowhere && complaint != nil {
+		l.report.Reason = text
+	}
+	l.mu.Unlock()
+	switch {
+	case text != "" && text != before:
+		l.log.Error("nodes cannot be read, the last good list stands", "cause", text)
+	case text == "" && before != "":
+		l.log.Info("nodes can be read again")
+	}
+	if published {
+		l.nodes, l.origin = nodes, fromSource
+		return true
+	}
+	return complaint != nil && l.recall("the source cannot be read")
+}
+
+// recall takes the last known nodes when there are no newer ones.
+func (l *Loop) recall(reason string) bool {
+	if l.origin != fromNowhere {
+		return false
+	}
+	nodes, err := cluster.Recall(l.cfg.StateDir.PeersFile())
+	if err != nil {
+		l.log.Info("no nodes known yet, nothing is touched", "reason", reason, "memory", err.Error())
+		return false
+	}
+	l.log.Warn("using the last known nodes", "reason", reason, "file", l.cfg.StateDir.PeersFile(), "nodes", len(nodes))
+	l.nodes, l.origin = nodes, fromMemory
+	return true
+}
+
+func (l *Loop) originName(o origin) string {
+	switch o {
+	case fromMemory:
+		return l.cfg.StateDir.PeersFile()
+	case fromSource:
+		return l.cfg.SourceName
+	default:
+		return ""
+	}
+}

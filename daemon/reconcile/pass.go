@@ -1,0 +1,128 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ropeway-net/ropeway/daemon/cluster"
+	"github.com/ropeway-net/ropeway/daemon/status"
+	"github.com/ropeway-net/ropeway/kernel"
+)
+
+// passTimeout bounds one pass; a kernel that needs longer is in distress.
+const passTimeout = 30 * time.Second
+
+// rounds bounds how often a pass applies a difference before it says that
+// somebody works against it.
+const rounds = 3
+
+// pass brings the kernel to the desired state once and tells how that went.
+func (l *Loop) pass(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
+	nodes, origin := l.nodes, l.origin
+	start := time.Now()
+	d, operations, err := l.converge(ctx, nodes)
+	if d.Self.Name != "" { // something could be decided
+		if err == nil {
+			settled := d.Desired
+			l.settled = &settled
+		} else {
+			l.settled = nil
+		}
+		err = errors.Join(err, l.writeFiles(d, nodes, origin, err == nil))
+	}
+	l.tell(d, nodes, origin, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
+	return err
+}
+
+// converge applies the difference until there is none, and returns the last
+// decision. A failing operation does not keep the others from being applied.
+func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, int, error) {
+	d, err := Decide(ctx, l.cfg, l.kernel, nodes)
+	if err != nil {
+		return Decision{}, 0, err
+	}
+	var first kernel.Plan
+	operations := 0
+	for range rounds {
+		if d.Plan.Empty() {
+			if !first.Empty() {
+				l.noteDrift(first, d.Desired)
+			}
+			return d, operations, nil
+		}
+		if first.Empty() {
+			first = d.Plan
+		}
+		if err := rememberSysctls(l.cfg, d); err != nil {
+			return d, operations, err
+		}
+		l.log.Debug("apply", "commands", commands(d.Plan))
+		operations += len(d.Plan.Ops)
+		if err := l.kernel.Apply(ctx, d.Plan); err != nil {
+			return d, operations, err
+		}
+		again, err := Decide(ctx, l.cfg, l.kernel, nodes)
+		if err != nil {
+			return d, operations, err
+		}
+		d = again
+	}
+	if d.Plan.Empty() {
+		l.noteDrift(first, d.Desired)
+		return d, operations, nil
+	}
+	return d, operations, fmt.Errorf("the kernel still differs after %d attempts, does another program change the same objects? These keep differing: %s", rounds, commands(d.Plan))
+}
+
+// writeFiles tells the plugin and the runtime, in that order. What can be
+// written is, also when something else fails.
+func (l *Loop) writeFiles(d Decision, nodes []cluster.Node, origin origin, inSync bool) error {
+	var errs []error
+	if origin == fromSource {
+		errs = append(errs, cluster.Remember(l.cfg.StateDir.PeersFile(), nodes))
+	}
+	errs = append(errs, writeNode(l.cfg, d))
+	if err := errors.Join(errs...); err != nil || !inSync {
+		return err
+	}
+	return l.cfg.Conflist.write()
+}
+
+// tell publishes the outcome for the status socket and logs what is new.
+func (l *Loop) tell(d Decision, nodes []cluster.Node, origin origin, pass status.Pass, err error) {
+	problems := make([]string, 0, len(d.Problems))
+	for _, p := range d.Problems {
+		problems = append(problems, p.Error())
+	}
+	if d.Self.Name != "" {
+		l.told.logPaths(l.log, d.Result.Paths)
+		l.told.logProblems(l.log, problems)
+	}
+
+	l.mu.Lock()
+	wasReady, lastError := l.report.Ready, l.report.Last.Error
+	if err != nil {
+		pass.Error = err.Error()
+	}
+	l.report.Last = pass
+	l.report.Ready, l.report.Reason = err == nil, pass.Error
+	l.report.Nodes.Count, l.report.Nodes.Origin = len(nodes), l.originName(origin)
+	if d.Self.Name != "" {
+		l.report.PodCIDRs, l.report.PodMTU, l.report.Pods = d.Self.PodCIDRs, d.Result.PodMTU, d.Pods
+		l.report.Paths, l.report.Problems = d.Result.Paths, problems
+	}
+	l.mu.Unlock()
+
+	switch {
+	case err != nil && pass.Error != lastError:
+		l.log.Error("reconcile failed", "cause", pass.Error)
+	case err == nil && !wasReady:
+		l.log.Info("ready: the kernel holds what it should", "node", d.Self.Name, "mode", l.cfg.Topology.Mode, "podMTU", d.Result.PodMTU, "nodes", len(nodes), "operations", pass.Operations)
+	case pass.Operations > 0:
+		l.log.Info("reconciled", "operations", pass.Operations, "duration", pass.Duration)
+	}
+}

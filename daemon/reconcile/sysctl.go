@@ -1,0 +1,108 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// sysctlMemory is sysctls.json: what node-wide sysctls were before the first
+// change of this boot.
+type sysctlMemory struct {
+	BootID string                 `json:"bootID"`
+	Values map[string]sysctlValue `json:"values"` // by path below /proc/sys
+}
+
+type sysctlValue struct {
+	Before string `json:"before"`
+	Set    string `json:"set"` // what Ropeway made of it
+}
+
+// readSysctls returns an empty memory when there is none of this boot.
+func readSysctls(dir statedir.Dir, bootID string) (sysctlMemory, error) {
+	empty := sysctlMemory{BootID: bootID, Values: map[string]sysctlValue{}}
+	b, err := os.ReadFile(dir.SysctlsFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty, nil
+	}
+	if err != nil {
+		return empty, fmt.Errorf("read earlier sysctl values: %w", err)
+	}
+	var m sysctlMemory
+	if err := json.Unmarshal(b, &m); err != nil {
+		return empty, fmt.Errorf("read earlier sysctl values: %s is damaged: %w; remove it", dir.SysctlsFile(), err)
+	}
+	if m.BootID != bootID || m.Values == nil {
+		return empty, nil
+	}
+	return m, nil
+}
+
+// rememberSysctls records the values that a plan is going to overwrite. The
+// sysctls of Ropeway's own links vanish with them and are not recorded.
+func rememberSysctls(cfg Config, d Decision) error {
+	var sets []kernel.SysctlSet
+	for _, op := range d.Plan.Ops {
+		if set, ok := op.(kernel.SysctlSet); ok && !ofOwnLink(set.Key) {
+			sets = append(sets, set)
+		}
+	}
+	if len(sets) == 0 {
+		return nil
+	}
+	memory, err := readSysctls(cfg.StateDir, cfg.BootID)
+	if err != nil {
+		return err
+	}
+	changed := false
+	for _, set := range sets {
+		value, known := memory.Values[set.Key]
+		if !known {
+			value.Before = d.snapshot.State.Sysctls[set.Key]
+		}
+		if known && value.Set == set.Value {
+			continue
+		}
+		value.Set = set.Value
+		memory.Values[set.Key] = value
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	b, err := json.MarshalIndent(memory, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode sysctl values: %w", err)
+	}
+	if err := statedir.WriteFile(cfg.StateDir.SysctlsFile(), append(b, '\n')); err != nil {
+		return fmt.Errorf("remember sysctl values before they are changed: %w", err)
+	}
+	return nil
+}
+
+func ofOwnLink(key string) bool {
+	for part := range strings.SplitSeq(key, "/") {
+		if strings.HasPrefix(part, kernel.TunnelPrefix) || strings.HasPrefix(part, kernel.PodLinkPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// restored is what cleanup sets: values that are still as Ropeway left them go
+// back to what they were.
+func (m sysctlMemory) restored(now map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, value := range m.Values {
+		if now[key] == value.Set && value.Before != "" {
+			out[key] = value.Before
+		}
+	}
+	return out
+}
