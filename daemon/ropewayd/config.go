@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/ropeway-net/ropeway/daemon/topology"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+const defaultConfigFile = "/etc/ropeway/ropewayd.yaml"
+
+// Config is ropewayd.yaml. Keys that are left out have the values of
+// [defaultConfig].
+type Config struct {
+	Node        string        `json:"node"` // this node's name in the list
+	Mode        topology.Mode `json:"mode"`
+	NodesFile   string        `json:"nodesFile"`
+	MTU         int           `json:"mtu"` // of pods, bytes; 0: from the underlay
+	VXLAN       VXLANConfig   `json:"vxlan"`
+	Masquerade  bool          `json:"masquerade"`
+	StateDir    statedir.Dir  `json:"stateDir"`
+	NetworksDir string        `json:"networksDir"`
+	CNIConfDir  string        `json:"cniConfDir"`
+	Network     string        `json:"network"` // CNI network name
+	LogLevel    string        `json:"logLevel"`
+	Resync      string        `json:"resync"` // duration such as 60s
+}
+
+// VXLANConfig is what all nodes must agree on.
+type VXLANConfig struct {
+	VNI  uint32 `json:"vni"`
+	Port uint16 `json:"port"`
+}
+
+func defaultConfig() Config {
+	return Config{
+		Mode:        topology.VXLAN,
+		NodesFile:   "/etc/ropeway/nodes.yaml",
+		VXLAN:       VXLANConfig{VNI: 114, Port: 4789},
+		Masquerade:  true,
+		StateDir:    statedir.DefaultDir,
+		NetworksDir: statedir.DefaultNetworksDir,
+		CNIConfDir:  "/etc/cni/net.d",
+		Network:     "ropeway",
+		LogLevel:    "info",
+		Resync:      "60s",
+	}
+}
+
+// LoadConfig reads and checks the configuration.
+func LoadConfig(path string) (Config, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("configuration %s does not exist; create it (an empty file means the defaults) or name another one with --config", path)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration cannot be read: %w", err)
+	}
+	cfg, err := ParseConfig(b)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if cfg.Node == "" {
+		if cfg.Node, err = os.Hostname(); err != nil {
+			return Config{}, fmt.Errorf("configuration %s: node is not set and the hostname cannot be read: %w", path, err)
+		}
+	}
+	return cfg, nil
+}
+
+// ParseConfig reads strict YAML: a key that is unknown or given twice is an
+// error, because it would otherwise be a setting without effect.
+func ParseConfig(b []byte) (Config, error) {
+	cfg := defaultConfig()
+	if err := yaml.UnmarshalStrict(b, &cfg); err != nil {
+		return Config{}, fmt.Errorf("not valid: %w", err)
+	}
+	return cfg, cfg.validate()
+}
+
+// name is what may become a directory or a CNI network name.
+var name = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
+
+func modes() []topology.Mode {
+	return []topology.Mode{topology.VXLAN, topology.VXLANCrossSubnet, topology.IPIP, topology.IPIPCrossSubnet, topology.Direct}
+}
+
+// validate names every bad value at once.
+func (c Config) validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !slices.Contains(modes(), c.Mode) {
+		refuse("mode %q is unknown; use one of %s", c.Mode, strings.Trim(fmt.Sprint(modes()), "[]"))
+	}
+	if c.MTU != 0 && (c.MTU < 576 || c.MTU > 65535) {
+		refuse("mtu %d is not between 576 and 65535; leave it out to have it computed", c.MTU)
+	}
+	if c.VXLAN.VNI == 0 || c.VXLAN.VNI >= 1<<24 {
+		refuse("vxlan.vni %d is not between 1 and 16777215", c.VXLAN.VNI)
+	}
+	if c.VXLAN.Port == 0 {
+		refuse("vxlan.port 0 is no UDP port; leave it out to use 4789")
+	}
+	if c.Node != "" && !name.MatchString(c.Node) {
+		refuse("node %q is no node name; use the name from the list of nodes", c.Node)
+	}
+	if !name.MatchString(c.Network) {
+		refuse("network %q is no network name; use letters, digits, '_', '.', '-'", c.Network)
+	}
+	for _, path := range []struct{ key, value string }{
+		{"nodesFile", c.NodesFile},
+		{"stateDir", string(c.StateDir)},
+		{"networksDir", c.NetworksDir},
+		{"cniConfDir", c.CNIConfDir},
+	} {
+		if !filepath.IsAbs(path.value) || filepath.Clean(path.value) != path.value || path.value == "/" {
+			refuse("%s %q is no clean absolute path; write it from / on, without '..' and without '/' at the end", path.key, path.value)
+		}
+	}
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := c.resync(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) resync() (time.Duration, error) {
+	d, err := time.ParseDuration(c.Resync)
+	if err != nil || d < time.Second || d > 24*time.Hour {
+		return 0, fmt.Errorf("resync %q is no duration between 1s and 24h; write for instance 60s", c.Resync)
+	}
+	return d, nil
+}

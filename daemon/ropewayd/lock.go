@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// lock keeps a second daemon, and cleanup, away from a state directory that is
+// in use. The kernel gives it back when the process dies.
+type lock struct {
+	file *os.File
+}
+
+func acquire(dir statedir.Dir) (*lock, error) {
+	path := filepath.Join(string(dir), "ropewayd.lock")
+	if err := os.MkdirAll(string(dir), 0o755); err != nil {
+		return nil, fmt.Errorf("state directory: %w; make it writable or set stateDir", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w; make it writable or set stateDir", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(f, 20))
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("ropewayd runs already on %s (process %s); stop it, or give this one its own stateDir", dir, strings.TrimSpace(string(holder)))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	_ = f.Truncate(0) // the number is for people; a full disk must not stop us
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return &lock{file: f}, nil
+}
+
+func (l *lock) release() { _ = l.file.Close() }
+
+// remove gives the lock up together with its file, and the directory if that
+// was the last file in it.
+func (l *lock) remove() {
+	_ = os.Remove(l.file.Name())
+	_ = os.Remove(filepath.Dir(l.file.Name()))
+	l.release()
+}

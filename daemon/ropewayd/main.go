@@ -1,0 +1,77 @@
+// Command ropewayd is the node daemon: it keeps the paths between this node's
+// pods and those of other nodes. It may be stopped and started at any time
+// without a packet lost.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "ropewayd:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// command is the command line. Without a subcommand the daemon runs.
+func command() *cobra.Command {
+	var configFile string
+	var dryRun, force bool
+	start := func(cmd *cobra.Command, _ []string) error {
+		cfg, err := LoadConfig(configFile)
+		if err != nil {
+			return err
+		}
+		if dryRun {
+			return printPlan(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}
+		return run(cmd.Context(), cfg)
+	}
+	root := &cobra.Command{
+		Use:           "ropewayd",
+		Short:         "Keeps the paths between the pods of this node and all others",
+		Args:          cobra.NoArgs,
+		RunE:          start,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.PersistentFlags().StringVar(&configFile, "config", defaultConfigFile, "configuration file, YAML")
+	dryRunFlag := func(c *cobra.Command) {
+		c.Flags().BoolVar(&dryRun, "dry-run", false, "print the commands that would be run, and change nothing")
+	}
+	dryRunFlag(root)
+
+	runCommand := &cobra.Command{
+		Use:   "run",
+		Short: "Run in the foreground (what ropewayd does without a command)",
+		Args:  cobra.NoArgs,
+		RunE:  start,
+	}
+	dryRunFlag(runCommand)
+
+	cleanupCommand := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove every trace of Ropeway from this node",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := LoadConfig(configFile)
+			if err != nil {
+				return err
+			}
+			return cleanup(cmd.Context(), cfg, force)
+		},
+	}
+	cleanupCommand.Flags().BoolVar(&force, "force", false, "cut off pods that are still attached")
+	root.AddCommand(runCommand, cleanupCommand)
+	return root
+}

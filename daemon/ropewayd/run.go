@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/ropeway-net/ropeway/daemon/cluster"
+	"github.com/ropeway-net/ropeway/daemon/reconcile"
+	"github.com/ropeway-net/ropeway/daemon/status"
+	"github.com/ropeway-net/ropeway/daemon/topology"
+	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// source is where the nodes come from. The Kubernetes API will be the other
+// choice; nothing but this function and loadNodes will know.
+func source(cfg Config) (cluster.File, string) {
+	return cluster.File{Path: cfg.NodesFile}, "nodes file " + cfg.NodesFile
+}
+
+// run is the daemon.
+func run(ctx context.Context, cfg Config) (err error) {
+	level, err := parseLevel(cfg.LogLevel)
+	if err != nil {
+		return err
+	}
+	settings, err := loopConfig(cfg)
+	if err != nil {
+		return err
+	}
+	lock, err := acquire(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	log, logFile := openLog(os.Stderr, cfg.StateDir, level)
+	defer logFile.Close()
+
+	k, err := openKernel(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	listener, err := status.Listen(cfg.StateDir.Socket())
+	if err != nil {
+		return err
+	}
+	nodes, _ := source(cfg)
+	loop := reconcile.New(settings, k, nodes, log)
+
+	ctx, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer cancel()
+	wait.Go(func() {
+		if err := status.Serve(ctx, listener, loop.Status); err != nil {
+			log.Error("status is not served any more", "cause", err.Error())
+		}
+	})
+	log.Info("start", "node", cfg.Node, "mode", cfg.Mode, "source", settings.SourceName, "stateDir", cfg.StateDir)
+	if err := loop.Run(ctx); err != nil {
+		log.Error("stop", "cause", err.Error())
+		return err
+	}
+	log.Info("stop: paths and pods stay as they are")
+	return nil
+}
+
+// printPlan prints what the daemon would do, and writes nothing anywhere.
+func printPlan(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
+	settings, err := loopConfig(cfg)
+	if err != nil {
+		return err
+	}
+	file, _ := source(cfg)
+	nodes, err := file.Load()
+	if err != nil {
+		return err
+	}
+	k, err := openKernel(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	d, err := reconcile.Decide(ctx, settings, k, nodes)
+	if err != nil {
+		return err
+	}
+	for _, p := range d.Result.Paths {
+		fmt.Fprintf(stderr, "# node %s, pods %s: %s, %s\n", p.Peer, p.PodCIDR, p.Via, p.Reason)
+	}
+	for _, p := range d.Problems {
+		fmt.Fprintf(stderr, "# problem: %v\n", p)
+	}
+	if d.Plan.Empty() {
+		fmt.Fprintln(stderr, "# nothing to do: the kernel holds what it should")
+	}
+	_, err = io.WriteString(stdout, d.Plan.String())
+	return err
+}
+
+// cleanup removes every trace. It runs only while no daemon does, which would
+// put everything back.
+func cleanup(ctx context.Context, cfg Config, force bool) error {
+	settings, err := loopConfig(cfg)
+	if err != nil {
+		return err
+	}
+	lock, err := acquire(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	k, err := openKernel(ctx)
+	if err != nil {
+		lock.release()
+		return err
+	}
+	defer k.Close()
+	pods := reconcile.RefusePods
+	if force {
+		pods = reconcile.DetachPods
+	}
+	if err := reconcile.Cleanup(ctx, settings, k, pods); err != nil {
+		lock.release()
+		return privilege(err)
+	}
+	lock.remove()
+	return nil
+}
+
+// openKernel opens the kernel and reads it once, so that a missing privilege
+// is told at start and in words.
+func openKernel(ctx context.Context) (kernel.Kernel, error) {
+	k, err := kernel.Open()
+	if err != nil {
+		return nil, privilege(err)
+	}
+	if _, err := k.Snapshot(ctx); err != nil {
+		return nil, errors.Join(privilege(err), k.Close())
+	}
+	return k, nil
+}
+
+func privilege(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: ropewayd needs the capability CAP_NET_ADMIN, and a /proc/sys/net that it may write; run it as root or grant that", err)
+	}
+	return err
+}
+
+// loopConfig translates the configuration file.
+func loopConfig(cfg Config) (reconcile.Config, error) {
+	boot, err := statedir.BootID()
+	if err != nil {
+		return reconcile.Config{}, err
+	}
+	resync, err := cfg.resync()
+	if err != nil {
+		return reconcile.Config{}, err
+	}
+	_, sourceName := source(cfg)
+	return reconcile.Config{
+		Node: cfg.Node,
+		Topology: topology.Config{
+			Mode:       cfg.Mode,
+			MTU:        cfg.MTU,
+			VNI:        cfg.VXLAN.VNI,
+			Port:       cfg.VXLAN.Port,
+			Masquerade: cfg.Masquerade,
+		},
+		SourceName: sourceName,
+		StateDir:   cfg.StateDir,
+		BootID:     boot,
+		Conflist: reconcile.Conflist{
+			Dir:         cfg.CNIConfDir,
+			Network:     cfg.Network,
+			StateDir:    cfg.StateDir,
+			NetworksDir: cfg.NetworksDir,
+		},
+		Resync: resync,
+	}, nil
+}
