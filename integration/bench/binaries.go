@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	ourModule       = "github.com/ropeway-net/ropeway"
+	referenceModule = "github.com/containernetworking/plugins"
+)
+
+// binaries are what is measured, all built here in the same way.
+type binaries struct {
+	dir       string
+	ropeway   string
+	ptp       string
+	hostLocal string
+	empty     string
+}
+
+// buildBinaries builds our plugins, the pinned reference plugins and an empty
+// program into dir. The reference has a Go module of its own, so that ours
+// does not depend on it.
+func buildBinaries(ctx context.Context, dir string) (binaries, error) {
+	root, err := goCommand(ctx, "", "list", "-m", "-f", "{{.Dir}}", ourModule)
+	if err != nil {
+		return binaries{}, fmt.Errorf("find the project (run bench inside it): %w", err)
+	}
+	root = strings.TrimSpace(root)
+	empty := filepath.Join(dir, "src", "empty")
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return binaries{}, err
+	}
+	for name, text := range map[string]string{
+		"go.mod":  "module empty\n\ngo 1.26.0\n",
+		"main.go": "package main\n\nfunc main() {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(empty, name), []byte(text), 0o644); err != nil {
+			return binaries{}, err
+		}
+	}
+	for _, b := range []struct {
+		module   string
+		packages []string
+	}{
+		{root, []string{ourModule + "/plugins/ropeway", ourModule + "/plugins/ropeway-ipam"}},
+		{filepath.Join(root, "integration", "bench", "reference"), []string{
+			referenceModule + "/plugins/main/ptp", referenceModule + "/plugins/ipam/host-local",
+		}},
+		{empty, []string{"."}},
+	} {
+		args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", dir + "/"}, b.packages...)
+		if _, err := goCommand(ctx, b.module, args...); err != nil {
+			return binaries{}, err
+		}
+	}
+	return binaries{
+		dir:       dir,
+		ropeway:   filepath.Join(dir, "ropeway"),
+		ptp:       filepath.Join(dir, "ptp"),
+		hostLocal: filepath.Join(dir, "host-local"),
+		empty:     filepath.Join(dir, "empty"),
+	}, nil
+}
+
+func goCommand(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(complaint.String()))
+	}
+	return string(out), nil
+}
+
+// size is how much disk a program takes.
+type size struct {
+	name  string
+	bytes int64
+}
+
+func (b binaries) sizes() ([]size, error) {
+	var sizes []size
+	for _, path := range []string{b.ropeway, b.ptp, b.hostLocal, b.empty} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		sizes = append(sizes, size{filepath.Base(path), info.Size()})
+	}
+	return sizes, nil
+}
