@@ -24,13 +24,21 @@ var (
 	// ErrDamaged means that the record cannot be understood; what it named
 	// can only be searched for.
 	ErrDamaged = errors.New("endpoint record is not valid")
+	// ErrName means that container ID and interface name cannot be part of a
+	// file name.
+	ErrName = errors.New("the attachment cannot name an endpoint record")
 )
 
+// maxName leaves room for the marks of a temporary file in the 255 bytes that
+// file systems allow.
+const maxName = 230
+
 func (s Store) path(containerID, ifName string) (string, error) {
-	if !safeName.MatchString(containerID) || !safeName.MatchString(ifName) {
-		return "", fmt.Errorf("container %q with interface %q cannot name an endpoint record", containerID, ifName)
+	name := containerID + "-" + ifName + ".json"
+	if !safeName.MatchString(containerID) || !safeName.MatchString(ifName) || len(name) > maxName {
+		return "", fmt.Errorf("container %q with interface %q: %w; use letters, digits, '_', '.' and '-', at most %d in all", containerID, ifName, ErrName, maxName-len("-.json"))
 	}
-	return filepath.Join(s.Dir, containerID+"-"+ifName+".json"), nil
+	return filepath.Join(s.Dir, name), nil
 }
 
 // Write stores the record durably, replacing an earlier one.

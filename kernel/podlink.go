@@ -32,6 +32,9 @@ type PodLink struct {
 	Name     string // of the pod end
 	MAC      MAC    // of the pod end
 	MTU      int    // bytes, both ends
+	// PodMTU is what Check wants of the pod end, where a later plugin has
+	// changed that; 0 means MTU.
+	PodMTU int
 	// Addresses of the pod, at least one.
 	Addresses []netip.Addr
 	// Sources are the preferred sources of the host routes, at most one of

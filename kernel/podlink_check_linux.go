@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -52,15 +53,15 @@ func (c *linkCheck) onPod() string  { return c.Name + " in " + c.netns.path }
 func (c *linkCheck) onHost() string { return "host link " + c.HostName }
 
 func (c *linkCheck) checkEnds() {
-	gatewayMAC := GatewayMAC()
 	ends := []struct {
 		name string
 		link *netlink.LinkAttrs
 		peer *netlink.LinkAttrs
 		mac  MAC
+		mtu  int
 	}{
-		{"interface " + c.onPod(), c.pod, c.host, c.MAC},
-		{c.onHost(), c.host, c.pod, gatewayMAC},
+		{"interface " + c.onPod(), c.pod, c.host, c.MAC, cmp.Or(c.PodMTU, c.MTU)},
+		{c.onHost(), c.host, c.pod, GatewayMAC(), c.MTU},
 	}
 	for _, end := range ends {
 		if end.link.Flags&net.FlagUp == 0 {
@@ -72,8 +73,8 @@ func (c *linkCheck) checkEnds() {
 		if !bytes.Equal(end.link.HardwareAddr, end.mac[:]) {
 			c.differ("%s has MAC address %s, not %s", end.name, end.link.HardwareAddr, end.mac)
 		}
-		if end.link.MTU != c.MTU {
-			c.differ("%s has MTU %d, not %d", end.name, end.link.MTU, c.MTU)
+		if end.link.MTU != end.mtu {
+			c.differ("%s has MTU %d, not %d", end.name, end.link.MTU, end.mtu)
 		}
 	}
 }
@@ -191,7 +192,7 @@ func (c *linkCheck) checkHostRoutes() {
 	for _, ip := range c.Addresses {
 		routes, err := c.netns.host.RouteGetWithOptions(ip.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
 		if err != nil {
-			c.differ("route to %s: %w", ip, err)
+			c.differ("there is no route to %s on %s: %w", ip, c.onHost(), err)
 			continue
 		}
 		if len(routes) == 0 || routes[0].LinkIndex != c.host.Index || routePrefix(routes[0]).Bits() != ip.BitLen() {

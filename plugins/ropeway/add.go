@@ -153,7 +153,10 @@ func (a *attach) writeRecord() error {
 		IPAM:        a.source.record(),
 		Created:     time.Now().UTC(),
 	}
-	return endpoint.Store{Dir: a.StateDir.Endpoints()}.Write(a.record)
+	if err := (endpoint.Store{Dir: a.StateDir.Endpoints()}).Write(a.record); err != nil {
+		return errors.Join(err, a.removeRecord()) // it may be there, though not durably
+	}
+	return nil
 }
 
 func (a *attach) removeRecord() error {

@@ -109,9 +109,7 @@ func takeOverInterface(previous *types100.Result, link *kernel.PodLink) error {
 		if i.Name != link.Name || i.Sandbox == "" {
 			continue
 		}
-		if i.Mtu != 0 {
-			link.MTU = i.Mtu
-		}
+		link.PodMTU = i.Mtu
 		if i.Mac == "" {
 			return nil
 		}

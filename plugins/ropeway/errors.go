@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/ipam"
 	"github.com/ropeway-net/ropeway/kernel"
 )
@@ -51,7 +53,8 @@ func failf(code uint, format string, args ...any) error {
 // cniError gives err the form of the CNI specification. doing stands before
 // the message and names the attachment.
 func cniError(doing string, err error) *types.Error {
-	msg := doing + ": " + err.Error()
+	// Joined errors come in lines of their own; logs and kubectl want one.
+	msg := doing + ": " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	var coded *codedError
 	if errors.As(err, &coded) {
 		return types.NewError(coded.code, msg, "")
@@ -59,6 +62,9 @@ func cniError(doing string, err error) *types.Error {
 	var delegated *types.Error
 	if errors.As(err, &delegated) {
 		return types.NewError(delegated.Code, msg, "")
+	}
+	if errors.Is(err, endpoint.ErrName) {
+		return types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_CONTAINERID, CNI_IFNAME: "+msg, "")
 	}
 	return types.NewError(ipam.CNIError(err).Code, msg+remedy(err), "")
 }
@@ -72,8 +78,6 @@ func remedy(err error) string {
 		return "; mount that file system writable"
 	case errors.Is(err, fs.ErrPermission):
 		return "; the plugin must run as root"
-	case errors.Is(err, syscall.ENAMETOOLONG):
-		return "; use a shorter CNI_CONTAINERID"
 	}
 	return ""
 }

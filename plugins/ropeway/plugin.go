@@ -54,6 +54,9 @@ func withDeadline(d time.Duration, doing string, verb func(context.Context, *ske
 // subject names what a verb is about, for the beginning of its errors.
 func subject(args *skel.CmdArgs) string {
 	if args.ContainerID == "" {
+		if c, err := parseLenient(args.StdinData); err == nil {
+			return "network " + c.Name
+		}
 		return "network"
 	}
 	name := "container " + args.ContainerID + " (" + args.IfName + ")"
