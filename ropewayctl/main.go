@@ -1,9 +1,13 @@
-// Command ropewayctl is the operator's view of Ropeway.
+// Command ropewayctl is the operator's command: what the node's daemon knows,
+// and a laboratory to try Ropeway in.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -12,16 +16,19 @@ import (
 var version = "unknown"
 
 func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	root := &cobra.Command{
 		Use:           "ropewayctl",
-		Short:         "Ropeway on this node, and a laboratory",
+		Short:         "Answers where packets go, and plays with Ropeway in a laboratory",
 		Version:       version,
-		SilenceUsage:  true,
 		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
-	root.AddCommand(labCommand())
-	if err := root.Execute(); err != nil {
+	root.AddCommand(statusCommand(), labCommand())
+	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ropewayctl:", err)
+		stop()
 		os.Exit(1)
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is set by the linker.
+var version = "unknown"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -42,6 +45,7 @@ func command() *cobra.Command {
 		Short:         "Keeps the paths between the pods of this node and all others",
 		Args:          cobra.NoArgs,
 		RunE:          start,
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
