@@ -54,10 +54,15 @@ func ParseNode(b []byte) (Node, error) {
 	}
 	seen := map[bool]bool{}
 	for _, p := range n.PodCIDRs {
-		if !p.IsValid() || p != p.Masked() || seen[p.Addr().Is4()] {
+		if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() || seen[p.Addr().Is4()] {
 			return Node{}, fmt.Errorf("not valid: podCIDRs %v must hold at most one masked prefix of each family", n.PodCIDRs)
 		}
 		seen[p.Addr().Is4()] = true
+	}
+	for _, a := range n.Sources {
+		if !a.IsValid() || a.Is4In6() {
+			return Node{}, fmt.Errorf("not valid: source %q is no address", a)
+		}
 	}
 	if n.MTU < 576 || n.MTU > 65535 {
 		return Node{}, fmt.Errorf("not valid: mtu %d is not between 576 and 65535", n.MTU)
