@@ -80,11 +80,11 @@ func (f *Fake) addLink(l Link) error {
 		return fmt.Errorf("name %q is no tunnel device's", l.Name)
 	case l.MTU <= 0:
 		return fmt.Errorf("MTU %d is not valid", l.MTU)
-	case !l.Local.IsValid():
-		return errors.New("no local address")
+	case l.Local.IsValid() == (l.Kind == IP6Tnl):
+		return errors.New("every tunnel device needs a local address, except ip6tnl, which takes none")
 	case l.Kind == VXLAN && (l.MAC == MAC{} || l.Port == 0):
 		return errors.New("a VXLAN device needs a MAC and a port")
-	case (l.Kind == IPIP || l.Kind == SIT) && !l.Local.Is4(), l.Kind == IP6Tnl && !l.Local.Is6():
+	case (l.Kind == IPIP || l.Kind == SIT) && !l.Local.Is4():
 		return fmt.Errorf("local address %s is of the wrong family", l.Local)
 	}
 	f.state.Links[l.Name] = l
@@ -211,6 +211,10 @@ func (f *Fake) replaceRoute(k RouteKey, r Route) error {
 		return fmt.Errorf("source %s is no address of this node", r.Src)
 	case r.OnLink && !r.Gateway.IsValid():
 		return errors.New("onlink needs a gateway")
+	case r.Encap != (Encap{}) && (f.state.Links[r.Link].Kind != IP6Tnl || r.Gateway.IsValid()):
+		return errors.New("encap needs an ip6tnl device and no gateway")
+	case r.Encap != (Encap{}) && !(r.Encap.Src.Is6() && r.Encap.Dst.Is6()):
+		return errors.New("encap needs IPv6 addresses")
 	}
 	if err := f.checkGateway(k, r); err != nil {
 		return err

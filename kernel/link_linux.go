@@ -14,8 +14,6 @@ import (
 // What `ip link add` sets where an operator says nothing, so that a printed
 // plan and an applied one make the same device.
 const (
-	ip6tnlHopLimit   = 64
-	ip6tnlEncapLimit = 4 // unused: the flag below switches the option off
 	pathMTUDiscovery = 1
 )
 
@@ -47,9 +45,9 @@ func tunnelLink(l netlink.Link) Link {
 		odd = oddTunnel(t.Remote, t.Link, false)
 	case *netlink.Ip6tnl:
 		link.Local = addrOf(t.Local)
-		odd = oddTunnel(t.Remote, t.Link, t.FlowBased)
-		if t.Flags&uint32(netlink.IP6_TNL_F_IGN_ENCAP_LIMIT) == 0 {
-			odd = "with encapsulation limit"
+		odd = oddTunnel(t.Remote, t.Link, false)
+		if !t.FlowBased {
+			odd = "without external mode"
 		}
 	}
 	if odd != "" {
@@ -95,10 +93,7 @@ func deviceFor(l Link) (netlink.Link, error) {
 	case SIT:
 		return &netlink.Sittun{LinkAttrs: attrs, Local: local, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPV6}, nil
 	case IP6Tnl:
-		return &netlink.Ip6tnl{
-			LinkAttrs: attrs, Local: local, Ttl: ip6tnlHopLimit, EncapLimit: ip6tnlEncapLimit,
-			Flags: uint32(netlink.IP6_TNL_F_IGN_ENCAP_LIMIT),
-		}, nil
+		return &netlink.Ip6tnl{LinkAttrs: attrs, FlowBased: true}, nil
 	}
 	return nil, fmt.Errorf("kind %q is not known", l.Kind)
 }

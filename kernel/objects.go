@@ -86,7 +86,7 @@ const (
 type Link struct {
 	Name  string
 	Kind  LinkKind
-	Local netip.Addr // outer source address
+	Local netip.Addr // outer source address; zero for ip6tnl, see [Encap]
 	MTU   int        // bytes, inner packet
 	Up    bool
 
@@ -125,6 +125,15 @@ type Route struct {
 	Gateway netip.Addr // zero: destination is on the link; an IPv6 gateway may serve an IPv4 Dst
 	OnLink  bool
 	Src     netip.Addr // preferred source; zero: the kernel chooses
+	Encap   Encap      // zero: none; only on an ip6tnl device, without Gateway
+}
+
+// Encap is the outer IPv6 header that a route gives its packets (a lightweight
+// tunnel, encap ip6). An ip6tnl device takes the outer destination from it: a
+// gateway would not do, because the kernel accepts no onlink IPv6 gateway that
+// its main table finds behind another device.
+type Encap struct {
+	Src, Dst netip.Addr
 }
 
 // NeighbourKey identifies a neighbour entry.

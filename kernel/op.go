@@ -104,12 +104,13 @@ func (o LinkAdd) String() string {
 	if l.Kind == VXLAN {
 		words = append(words, "id", strconv.FormatUint(uint64(l.VNI), 10))
 	}
-	words = append(words, "local", l.Local.String())
 	switch l.Kind {
 	case VXLAN:
-		words = append(words, "dstport", strconv.Itoa(int(l.Port)), "nolearning")
+		words = append(words, "local", l.Local.String(), "dstport", strconv.Itoa(int(l.Port)), "nolearning")
 	case IP6Tnl:
-		words = append(words, "mode any encaplimit none")
+		words = append(words, "external")
+	default:
+		words = append(words, "local", l.Local.String())
 	}
 	set := LinkSet{Name: l.Name, MTU: l.MTU}
 	if l.Up {
@@ -183,6 +184,9 @@ func routeCommand(verb string, k RouteKey, r Route) string {
 		words = append(words, string(r.Type))
 	}
 	words = append(words, k.Dst.String())
+	if r.Encap != (Encap{}) {
+		words = append(words, "encap ip6 dst", r.Encap.Dst.String(), "src", r.Encap.Src.String())
+	}
 	if r.Gateway.IsValid() {
 		words = append(words, "via")
 		if k.Dst.Addr().Is4() && r.Gateway.Is6() {

@@ -15,6 +15,9 @@ import (
 // from every desired one and is replaced or deleted.
 const multipath RouteType = "multipath"
 
+// foreignEncap likewise: a lightweight tunnel of a type that Ropeway never uses.
+const foreignEncap RouteType = "encap"
+
 // rtaNexthopID is RTA_NH_ID of linux/rtnetlink.h.
 const rtaNexthopID = 30
 
@@ -103,6 +106,12 @@ func parseRoute(msg *nl.RtMsg, attributes []byte) (foundRoute, error) {
 			f.route.Src, _ = netip.AddrFromSlice(a.Value)
 		case unix.RTA_PRIORITY:
 			metric = int(binary.NativeEndian.Uint32(a.Value))
+		case unix.RTA_ENCAP:
+			f.route.Encap = parseEncap(a.Value)
+		case unix.RTA_ENCAP_TYPE:
+			if binary.NativeEndian.Uint16(a.Value) != nl.LWTUNNEL_ENCAP_IP6 {
+				f.route.Type = foreignEncap
+			}
 		case unix.RTA_MULTIPATH, rtaNexthopID:
 			f.route.Type = multipath
 		}
@@ -112,6 +121,32 @@ func parseRoute(msg *nl.RtMsg, attributes []byte) (foundRoute, error) {
 	}
 	f.key = RouteKey{netip.PrefixFrom(dst, int(msg.Dst_len)), metric}
 	return f, nil
+}
+
+// parseEncap reads the nested attributes of encap ip6. Ropeway sets no others
+// than the two addresses.
+func parseEncap(b []byte) Encap {
+	var e Encap
+	attrs, err := nl.ParseRouteAttr(b)
+	if err != nil {
+		return e
+	}
+	for _, a := range attrs {
+		switch a.Attr.Type {
+		case nl.LWTUNNEL_IP6_SRC:
+			e.Src, _ = netip.AddrFromSlice(a.Value)
+		case nl.LWTUNNEL_IP6_DST:
+			e.Dst, _ = netip.AddrFromSlice(a.Value)
+		}
+	}
+	return e
+}
+
+func encapAttributes(e Encap) []*nl.RtAttr {
+	nested := nl.NewRtAttr(unix.RTA_ENCAP, nil)
+	nested.AddRtAttr(nl.LWTUNNEL_IP6_DST, e.Dst.AsSlice())
+	nested.AddRtAttr(nl.LWTUNNEL_IP6_SRC, e.Src.AsSlice())
+	return []*nl.RtAttr{nl.NewRtAttr(unix.RTA_ENCAP_TYPE, nl.Uint16Attr(nl.LWTUNNEL_ENCAP_IP6)), nested}
 }
 
 func routeType(t uint8) RouteType {
@@ -208,6 +243,9 @@ func (a *application) sendRoute(flags int, k RouteKey, r Route) error {
 	}
 	if r.Gateway.IsValid() {
 		attrs = append(attrs, gatewayAttribute(k.Dst.Addr(), r.Gateway))
+	}
+	if r.Encap != (Encap{}) {
+		attrs = append(attrs, encapAttributes(r.Encap)...)
 	}
 	if r.Src.IsValid() {
 		attrs = append(attrs, nl.NewRtAttr(unix.RTA_PREFSRC, r.Src.AsSlice()))

@@ -99,8 +99,8 @@ func (c *conn) readLinks(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// readAddresses leaves out link-local addresses of tunnel devices: they are
-// the kernel's.
+// readAddresses leaves out what the kernel itself gives to tunnel devices:
+// link-local addresses and, on a sit device, the IPv4-compatible one.
 func (c *conn) readAddresses(ctx context.Context, r *reading) error {
 	addresses, err := dump(ctx, "addresses", func() ([]netlink.Addr, error) {
 		return c.handle.AddrList(nil, netlink.FAMILY_ALL)
@@ -117,11 +117,17 @@ func (c *conn) readAddresses(ctx context.Context, r *reading) error {
 			i.Addresses = append(i.Addresses, p)
 			continue
 		}
-		if name := r.names[a.LinkIndex]; isTunnelLink(name) && !p.Addr().IsLinkLocalUnicast() {
+		if name := r.names[a.LinkIndex]; isTunnelLink(name) && !p.Addr().IsLinkLocalUnicast() && !isCompatible(p.Addr()) {
 			r.snapshot.State.Addresses[Address{name, p}] = struct{}{}
 		}
 	}
 	return nil
+}
+
+// isCompatible says whether an address is of the form ::a.b.c.d.
+func isCompatible(a netip.Addr) bool {
+	b := a.As16()
+	return a.Is6() && !a.Is4In6() && [12]byte(b[:12]) == [12]byte{}
 }
 
 // prefixOf converts an address with its mask, host bits and all.

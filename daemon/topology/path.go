@@ -155,7 +155,10 @@ func addPath(s *kernel.State, p path, t tunnels) {
 		s.FDB[kernel.FDBEntry{Link: p.Link, MAC: mac, Dst: p.NextHop}] = struct{}{}
 	case ViaSIT:
 		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: compatible(p.NextHop), OnLink: true, Src: tun.address}
-	case ViaIPIP, ViaIP6Tnl:
+	case ViaIPIP:
 		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: p.NextHop, OnLink: true, Src: tun.address}
+	case ViaIP6Tnl:
+		outer := kernel.Encap{Src: tun.local, Dst: p.NextHop}
+		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Encap: outer, Src: tun.address}
 	}
 }

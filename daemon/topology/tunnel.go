@@ -26,6 +26,7 @@ const (
 type tunnel struct {
 	via     Via
 	link    kernel.Link
+	local   netip.Addr // outer source
 	address netip.Addr // own, of this family
 }
 
@@ -76,7 +77,7 @@ func planTunnels(in Input, under underlay) (tunnels, int, []error, error) {
 		link.MTU = min(limit, inner)
 		fits = min(fits, inner)
 		address, _ := tunnelAddress(own)
-		out[v4] = tunnel{via: via, link: link, address: address}
+		out[v4] = tunnel{via: via, link: link, local: under.primary.addr, address: address}
 	}
 	podMTU = min(podMTU, fits)
 	var problems []error
@@ -116,7 +117,7 @@ func device(cfg Config, local netip.Addr, outer4, pods4 bool) (kernel.Link, Via,
 	case cfg.Mode.uses() == "":
 		return kernel.Link{}, ViaDirect, 0
 	case !outer4:
-		link.Name, link.Kind = kernel.IP6TnlLink, kernel.IP6Tnl
+		link.Name, link.Kind, link.Local = kernel.IP6TnlLink, kernel.IP6Tnl, netip.Addr{}
 		return link, ViaIP6Tnl, overheadIPv6
 	case pods4:
 		link.Name, link.Kind = kernel.IPIPLink, kernel.IPIP
