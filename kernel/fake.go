@@ -21,6 +21,7 @@ type Fake struct {
 	// destinations is where each MAC was last forwarded to, by an entry
 	// without destination; it may name entries that are gone.
 	destinations map[FDBEntry]netip.Addr
+	metrics      map[int]struct{} // that any route ever had
 	fail         func(Op) error
 	applies      int
 	applied      []Op
@@ -37,6 +38,7 @@ func NewFake(interfaces ...Interface) *Fake {
 		interfaces:   map[string]Interface{},
 		podLinks:     map[string]struct{}{},
 		destinations: map[FDBEntry]netip.Addr{},
+		metrics:      map[int]struct{}{},
 		watchers:     map[chan struct{}]struct{}{},
 	}
 	for _, i := range interfaces {

@@ -11,11 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What `ip link add` sets where an operator says nothing, so that a printed
-// plan and an applied one make the same device.
-const (
-	pathMTUDiscovery = 1
-)
+// pathMTUDiscovery is what `ip link add` sets where an operator says nothing:
+// a printed plan and an applied one make the same device.
+const pathMTUDiscovery = 1
 
 // tunnelLink reads a tunnel device. One with a property that Ropeway never
 // gives has a kind that says so; it thus differs from every desired link.

@@ -109,8 +109,10 @@ func (o LinkAdd) String() string {
 		words = append(words, "local", l.Local.String(), "dstport", strconv.Itoa(int(l.Port)), "nolearning")
 	case IP6Tnl:
 		words = append(words, "external")
-	default:
-		words = append(words, "local", l.Local.String())
+	case IPIP:
+		words = append(words, "local", l.Local.String(), "mode ipip")
+	case SIT:
+		words = append(words, "local", l.Local.String(), "mode ip6ip")
 	}
 	set := LinkSet{Name: l.Name, MTU: l.MTU}
 	if l.Up {

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,6 +68,8 @@ func routeRemedy(r Route, err error) string {
 		return fmt.Sprintf("no subnet of %s has gateway %s; see ip address show dev %s", r.Link, r.Gateway, r.Link)
 	case errors.Is(err, unix.ENETDOWN):
 		return "set the link up: ip link set dev " + r.Link + " up"
+	case errors.Is(err, unix.EINVAL) && checkedOnLink(r) && strings.Contains(err.Error(), "gateway"):
+		return fmt.Sprintf("another route leads to %s, and not through %s; see ip -6 route get %s, and remove it", r.Gateway, r.Link, r.Gateway)
 	case errors.Is(err, unix.EINVAL) && r.Src.IsValid():
 		return fmt.Sprintf("is source %s still an address of this node? see ip address", r.Src)
 	}

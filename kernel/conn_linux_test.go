@@ -1,0 +1,449 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// space is a network namespace with [sampleInterfaces] and a pod link whose
+// other end is in the same namespace.
+type space struct {
+	nftSpace
+	kernel Kernel
+}
+
+func newSpace(t *testing.T) space {
+	t.Helper()
+	s := space{nftSpace: newNftSpace(t)}
+	k, err := OpenAt(fmt.Sprintf("/proc/self/fd/%d", int(s.ns)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.kernel = k
+	s.sh(`set -e
+ip link set lo up
+ip link add eth0 mtu 1500 type veth peer name peer0
+ip link set eth0 addrgenmode none; ip link set peer0 addrgenmode none
+ip link set eth0 up; ip link set peer0 up
+ip address add 192.0.2.1/24 dev eth0
+ip address add 2001:db8::1/64 dev eth0 nodad
+ip link add ` + samplePodLink + ` type veth peer name pod0
+ip link set ` + samplePodLink + ` addrgenmode none; ip link set pod0 addrgenmode none
+ip link set ` + samplePodLink + ` up; ip link set pod0 up`)
+	return s
+}
+
+func (s space) sh(script string) string {
+	s.t.Helper()
+	return s.run(script, "sh")
+}
+
+func (s space) state() State {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	snapshot, err := s.kernel.Snapshot(ctx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return snapshot.State
+}
+
+func (s space) try(p Plan) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	return s.kernel.Apply(ctx, p)
+}
+
+// reach makes the namespace hold desired, and checks that it does.
+func (s space) reach(desired State) {
+	s.t.Helper()
+	plan := Diff(s.state(), desired)
+	if err := s.try(plan); err != nil {
+		s.t.Fatalf("%v\nplan:\n%s", err, plan)
+	}
+	s.holds(desired)
+}
+
+func (s space) holds(desired State) {
+	s.t.Helper()
+	have := s.state()
+	if d := cmp.Diff(desired.String(), only(have, desired).String()); d != "" {
+		s.t.Fatalf("state (-want +got):\n%s", d)
+	}
+	if p := Diff(have, desired); !p.Empty() {
+		s.t.Fatalf("a second plan is not empty:\n%s", p)
+	}
+}
+
+// needs skips the test where the kernel lacks a kind of tunnel device.
+func (s space) needs(l Link) {
+	s.t.Helper()
+	err := s.try(Plan{Ops: []Op{LinkAdd{l}}})
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		s.t.Skipf("kernel has no %s", l.Kind)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.try(Plan{Ops: []Op{LinkDel{l.Name}}}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// tunnelled returns the sample state with another tunnel device in the place
+// of VXLAN, for the families that it carries.
+func tunnelled(l Link, gateway4, gateway6 string) State {
+	s := sampleState()
+	delete(s.Sysctls, "net/ipv4/conf/ropeway-vxlan/rp_filter")
+	s.Sysctls["net/ipv4/conf/"+l.Name+"/rp_filter"] = "2"
+	s.Links = map[string]Link{l.Name: l}
+	s.FDB = nil
+	s.Addresses = map[Address]struct{}{on(l.Name, "10.244.1.1/32"): {}, on(l.Name, "fd00:1::1/128"): {}}
+	delete(s.Neighbours, near(VXLANLink, "10.244.2.1"))
+	delete(s.Neighbours, near(VXLANLink, "fd00:2::1"))
+	for dst, gateway := range map[string]string{"10.244.2.0/24": gateway4, "fd00:2::/64": gateway6} {
+		r := s.Routes[to(dst)]
+		delete(s.Routes, to(dst))
+		if gateway != "" {
+			r.Link, r.Gateway = l.Name, ip(gateway)
+			s.Routes[to(dst)] = r
+		}
+	}
+	return s
+}
+
+// encapsulated turns gateways into outer destinations.
+func encapsulated(s State) State {
+	for k, r := range s.Routes {
+		if r.Link == IP6TnlLink {
+			r.Encap = Encap{Src: ip("2001:db8::1"), Dst: r.Gateway}
+			r.Gateway, r.OnLink = netip.Addr{}, false
+			s.Routes[k] = r
+		}
+	}
+	return s
+}
+
+// stateCase is a state that a node can hold, with the devices it needs.
+type stateCase struct {
+	name  string
+	state State
+}
+
+func stateCases() []stateCase {
+	overIPv6 := sampleState()
+	overIPv6.Links = map[string]Link{VXLANLink: vxlanLink("2001:db8::1")}
+	overIPv6.FDB = map[FDBEntry]struct{}{{VXLANLink, sampleMAC(2), ip("2001:db8::2")}: {}}
+	withTable := sampleState()
+	withTable.Table = sampleTables()["vxlan dual stack"]
+	return []stateCase{
+		{"vxlan over IPv4", sampleState()},
+		{"vxlan over IPv6", overIPv6},
+		{"vxlan with table", withTable},
+		{"ipip", tunnelled(Link{Name: IPIPLink, Kind: IPIP, Local: ip("192.0.2.1"), MTU: 1480, Up: true}, "192.0.2.2", "")},
+		{"sit", tunnelled(Link{Name: SITLink, Kind: SIT, Local: ip("192.0.2.1"), MTU: 1480, Up: true}, "", "::192.0.2.2")},
+		{"ip6tnl", encapsulated(tunnelled(Link{Name: IP6TnlLink, Kind: IP6Tnl, MTU: 1460, Up: true}, "2001:db8::2", "2001:db8::2"))},
+	}
+}
+
+func forEachState(t *testing.T, test func(t *testing.T, s space, desired State)) {
+	for _, c := range stateCases() {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSpace(t)
+			for _, l := range c.state.Links {
+				s.needs(l)
+			}
+			test(t, s, c.state)
+		})
+	}
+}
+
+func TestAppliedStateReadsBackEqual(t *testing.T) {
+	forEachState(t, func(t *testing.T, s space, desired State) {
+		s.reach(desired)
+		s.reach(State{}) // and all of it can be taken back
+	})
+}
+
+// inspection prints what the namespace holds, as far as it does not differ
+// between two namespaces that hold the same.
+const inspection = `ip -d -o link show | grep ropeway- | sed 's/^[0-9]*: //'
+ip -o address show | grep ropeway- | sed 's/^[0-9]*: //'
+ip route show table all | sort; ip -6 route show table all | sort
+ip neighbour show nud permanent | sort; bridge fdb | grep ropeway-
+sysctl -a 2>/dev/null | grep -E 'rp_filter|forward|redirects'
+nft list ruleset`
+
+func TestPastedPlanGivesTheSameKernelState(t *testing.T) {
+	forEachState(t, func(t *testing.T, applied space, desired State) {
+		applied.reach(desired)
+		pasted := newSpace(t)
+		if out := pasted.sh(Diff(pasted.state(), desired).String()); out != "" {
+			t.Errorf("the commands said:\n%s", out)
+		}
+		pasted.holds(desired)
+		if d := cmp.Diff(strings.Split(applied.sh(inspection), "\n"), strings.Split(pasted.sh(inspection), "\n")); d != "" {
+			t.Errorf("the tools see a difference (-applied +pasted):\n%s", d)
+		}
+		if out := pasted.sh(Diff(desired, State{}).String()); out != "" {
+			t.Errorf("the deletions said:\n%s", out)
+		}
+		pasted.holds(State{})
+	})
+}
+
+func TestDiffRepairsDamage(t *testing.T) {
+	s := newSpace(t)
+	desired := sampleState()
+	desired.Table = sampleTables()["vxlan dual stack"]
+	for _, damage := range []string{
+		"ip route del 10.244.2.0/24",
+		"ip -6 route del fd00:2::/64",
+		"ip route replace 10.244.2.0/24 via 192.0.2.9 proto 114",
+		"ip -6 route append fd00:2::/64 via 2001:db8::9 proto 114",
+		"ip route add 10.99.0.0/16 dev eth0 proto 114",
+		"ip -6 route add fd99::/64 dev eth0 metric 5 proto 114",
+		"ip route replace blackhole 10.244.1.0/24 proto 114",
+		"ip neighbour del 10.244.2.1 dev ropeway-vxlan",
+		"ip neighbour replace fd00:2::1 lladdr 02:ff:00:00:00:00 dev ropeway-vxlan nud permanent",
+		"ip neighbour replace 10.244.1.5 lladdr 02:ff:00:00:00:00 dev rwp0123456789ab nud reachable",
+		"ip neighbour add 10.244.9.9 lladdr 02:ff:00:00:00:00 dev ropeway-vxlan nud permanent",
+		"bridge fdb del 02:00:00:00:00:02 dev ropeway-vxlan dst 192.0.2.2",
+		"bridge fdb replace 02:00:00:00:00:02 dev ropeway-vxlan dst 192.0.2.99",
+		"bridge fdb append 00:00:00:00:00:00 dev ropeway-vxlan dst 192.0.2.99; bridge fdb append 00:00:00:00:00:00 dev ropeway-vxlan dst 192.0.2.98",
+		"ip address del 10.244.1.1/32 dev ropeway-vxlan",
+		"ip address add 10.7.7.7/24 dev ropeway-vxlan",
+		"ip link set ropeway-vxlan down",
+		"ip link set ropeway-vxlan mtu 1300",
+		"ip link set ropeway-vxlan address 02:ff:00:00:00:00",
+		"ip link del ropeway-vxlan",
+		"ip link del ropeway-vxlan; ip link add ropeway-vxlan type bridge; ip link set ropeway-vxlan up",
+		"ip link del ropeway-vxlan; ip link add ropeway-vxlan address 02:00:00:00:00:01 type vxlan id 114 local 192.0.2.1 dstport 4789 learning",
+		"ip link add ropeway-stale type bridge",
+		"sysctl -qw net/ipv4/ip_forward=0 net/ipv4/conf/ropeway-vxlan/rp_filter=0",
+		"nft delete table inet ropeway",
+		"ip -s -s neighbour flush all nud permanent >/dev/null; ip route flush proto 114; ip -6 route flush proto 114; nft flush ruleset",
+	} {
+		s.reach(desired)
+		s.sh(damage)
+		if Diff(s.state(), desired).Empty() {
+			t.Errorf("no difference seen after: %s", damage)
+		}
+		plan := Diff(s.state(), desired)
+		s.reach(desired)
+		if n := len(plan.Ops); n > 15 && !strings.Contains(damage, "flush") {
+			t.Errorf("%d operations to repair: %s", n, damage)
+		}
+	}
+}
+
+func TestModesFollowEachOtherWithNothingStale(t *testing.T) {
+	s := newSpace(t)
+	direct := sampleState()
+	direct.Links, direct.Addresses, direct.FDB, direct.Neighbours = nil, nil, nil, nil
+	direct.Sysctls = nil
+	direct.Routes = map[RouteKey]Route{
+		to("10.244.1.5/32"): {Type: Unicast, Link: samplePodLink},
+		to("10.244.2.0/24"): {Type: Unicast, Link: "eth0", Gateway: ip("192.0.2.2")},
+		to("fd00:2::/64"):   {Type: Unicast, Link: "eth0", Gateway: ip("2001:db8::2")},
+	}
+	states := []State{sampleState(), direct}
+	overIPv6 := sampleState()
+	overIPv6.Links = map[string]Link{VXLANLink: vxlanLink("2001:db8::1")}
+	overIPv6.FDB = map[FDBEntry]struct{}{{VXLANLink, sampleMAC(2), ip("2001:db8::2")}: {}}
+	states = append(states, overIPv6)
+	for _, from := range states {
+		for _, to := range states {
+			s.reach(from)
+			s.reach(to)
+		}
+	}
+}
+
+func TestApplyTwiceIsNoError(t *testing.T) {
+	s := newSpace(t)
+	add, del := Diff(State{}, sampleState()), Diff(sampleState(), State{})
+	for _, p := range []Plan{add, add, del, del} {
+		if err := s.try(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSnapshotTellsWhatBelongsToOthers(t *testing.T) {
+	s := newSpace(t)
+	s.sh("ip link add br0 type bridge; ip route add 10.50.0.0/16 via 192.0.2.9 proto static")
+	s.reach(sampleState())
+	snapshot, err := s.kernel.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Interface{
+		{Name: "br0", Kind: "bridge", MTU: 1500},
+		{Name: "eth0", Kind: "veth", MTU: 1500, Up: true, Addresses: prefixes("192.0.2.1/24", "2001:db8::1/64")},
+		{Name: "lo", MTU: 65536, Up: true, Addresses: prefixes("127.0.0.1/8", "::1/128")},
+		{Name: "peer0", Kind: "veth", MTU: 1500, Up: true},
+		{Name: "pod0", Kind: "veth", MTU: 1500, Up: true},
+	}
+	comparePrefixes := cmp.Comparer(func(a, b interface{ String() string }) bool { return a.String() == b.String() })
+	if d := cmp.Diff(want, snapshot.Interfaces, comparePrefixes); d != "" {
+		t.Errorf("interfaces (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(map[string]struct{}{samplePodLink: {}}, snapshot.PodLinks); d != "" {
+		t.Errorf("pod links (-want +got):\n%s", d)
+	}
+	s.sh("ip link set " + samplePodLink + " down")
+	if snapshot, err = s.kernel.Snapshot(t.Context()); err != nil || len(snapshot.PodLinks) != 0 {
+		t.Errorf("a pod link that is down counts: %v, %v", snapshot.PodLinks, err)
+	}
+}
+
+func TestFailuresNameObjectCauseAndRemedy(t *testing.T) {
+	tests := []struct {
+		name   string
+		before string
+		op     Op
+		want   []string
+	}{
+		{
+			"foreign route", "ip route add 10.244.9.0/24 via 192.0.2.9 proto static",
+			RouteAdd{to("10.244.9.0/24"), Route{Type: Unreachable}},
+			[]string{"10.244.9.0/24", "protocol static", "ip route del 10.244.9.0/24"},
+		},
+		{
+			"foreign IPv6 route", "ip -6 route add fd00:9::/64 via 2001:db8::9 proto bgp",
+			RouteAdd{to("fd00:9::/64"), Route{Type: Unicast, Link: "eth0", Gateway: ip("2001:db8::8")}},
+			[]string{"fd00:9::/64", "protocol bgp", "ip -6 route del fd00:9::/64"},
+		},
+		{
+			"gateway of nobody", "",
+			RouteAdd{to("10.244.9.0/24"), Route{Type: Unicast, Link: "eth0", Gateway: ip("198.51.100.1")}},
+			[]string{"10.244.9.0/24", "198.51.100.1", "ip address show dev eth0"},
+		},
+		{
+			"source of nobody", "",
+			RouteAdd{to("10.244.9.0/24"), Route{Type: Unicast, Link: "eth0", Src: ip("10.244.1.1")}},
+			[]string{"10.244.9.0/24", "10.244.1.1", "ip address"},
+		},
+		{
+			"VNI taken", "ip link add flannel.1 type vxlan id 114 local 192.0.2.1 dstport 4789 nolearning",
+			LinkAdd{vxlanLink("192.0.2.1")},
+			[]string{VXLANLink, "114", "4789", "ip -d link show type vxlan"},
+		},
+		{
+			"unknown interface", "",
+			RouteAdd{to("10.244.9.0/24"), Route{Type: Unicast, Link: "eth7"}},
+			[]string{"10.244.9.0/24", "eth7", "does not exist"},
+		},
+		{
+			"sysctl outside the namespace", "", SysctlSet{"net/../kernel/panic", "1"}, []string{"kernel/panic", "net"},
+		},
+		{"foreign link", "", LinkDel{"eth0"}, []string{"eth0", "somebody else"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSpace(t)
+			s.sh(tt.before)
+			err := s.try(Plan{Ops: []Op{tt.op}})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, word := range tt.want {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("error lacks %q: %v", word, err)
+				}
+			}
+		})
+	}
+}
+
+func TestOneFailureHoldsUpNothingElse(t *testing.T) {
+	s := newSpace(t)
+	s.sh("ip route add 10.244.2.0/24 via 192.0.2.9 proto static")
+	err := s.try(Diff(State{}, sampleState()))
+	var failed *OpError
+	if !errors.As(err, &failed) || failed.Op.(RouteAdd).Dst != prefix("10.244.2.0/24") {
+		t.Fatalf("got %v", err)
+	}
+	if strings.Count(err.Error(), "\n") != 0 {
+		t.Errorf("more than one failure: %v", err)
+	}
+	s.sh("ip route del 10.244.2.0/24")
+	s.lacks(sampleState(), "ip route add 10.244.2.0/24 via 10.244.2.1 dev ropeway-vxlan onlink proto 114 src 10.244.1.1\n")
+}
+
+// lacks checks which commands are left to do.
+func (s space) lacks(desired State, left string) {
+	s.t.Helper()
+	if d := cmp.Diff(left, Diff(s.state(), desired).String()); d != "" {
+		s.t.Errorf("left to do (-want +got):\n%s", d)
+	}
+}
+
+func TestLinkThatCannotBeMadeIsNamedOnce(t *testing.T) {
+	s := newSpace(t)
+	s.sh("ip link add flannel.1 type vxlan id 114 local 192.0.2.1 dstport 4789 nolearning")
+	err := s.try(Diff(State{}, manyPeers(100)))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) > 6 {
+		t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines[:6], "\n"))
+	}
+	if !strings.Contains(err.Error(), "operations need link "+VXLANLink) {
+		t.Errorf("got: %v", err)
+	}
+}
+
+func TestPodLinkThatVanishedIsNoFailure(t *testing.T) {
+	s := newSpace(t)
+	plan := Diff(State{}, sampleState())
+	s.sh("ip link del " + samplePodLink)
+	if err := s.try(plan); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCancelledContextStopsApplyAndSnapshot(t *testing.T) {
+	s := newSpace(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.kernel.Apply(ctx, Diff(State{}, sampleState())); !errors.Is(err, context.Canceled) {
+		t.Errorf("Apply: %v", err)
+	}
+	if _, err := s.kernel.Snapshot(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Snapshot: %v", err)
+	}
+	s.holds(State{})
+}
+
+func TestOpenAtNamesAPathThatIsNoNamespace(t *testing.T) {
+	for _, path := range []string{"/nonexistent", "/dev/null"} {
+		if k, err := OpenAt(path); err == nil {
+			k.Close()
+			t.Errorf("%s: no error", path)
+		} else if !strings.Contains(err.Error(), path) && path == "/nonexistent" {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestThousandPeersMakeTheRoundTrip(t *testing.T) {
+	s := newSpace(t)
+	s.reach(manyPeers(1000))
+	s.reach(State{})
+}
