@@ -99,17 +99,21 @@ func tunnelPackets(cfg Config, t tunnels) []kernel.Statement {
 // local is the outer address of the node's tunnels.
 func (t tunnels) local() netip.Addr {
 	for _, tun := range t {
-		return tun.link.Local // the same in all of them
+		return tun.local // the same in all of them
 	}
 	return netip.Addr{}
 }
 
 // strangerRules close the tunnels to everybody but the peers, whose packets
-// then need no connection tracking.
+// then need no connection tracking. A pod's tunnel packet to a peer is dropped
+// where it starts: masqueraded, it would come from a node.
 func strangerRules(guarded []kernel.Statement, nodes setName) []kernel.Rule {
 	var rules []kernel.Rule
 	for _, packet := range guarded {
 		rules = append(rules,
+			kernel.Rule{Comment: "pod sends a tunnel packet to a node", Statements: []kernel.Statement{
+				kernel.FromPodLink{}, packet, nodes.match(kernel.Daddr), kernel.Counter{}, kernel.Drop{},
+			}},
 			kernel.Rule{Comment: "tunnel packet from an address that is no node", Statements: []kernel.Statement{
 				packet, kernel.LocalDestination{}, nodes.exclude(kernel.Saddr), kernel.Counter{}, kernel.Drop{},
 			}},
