@@ -14,7 +14,7 @@ import (
 
 func daemonCommands() map[string]command {
 	return map[string]command{
-		"daemon-start": daemonStart, "daemon-stop": daemonStop, "kill": daemonKill, "second-daemon": secondDaemon,
+		"daemon-start": daemonStart, "daemon-stop": daemonStop, "daemon-kill": daemonKill, "second-daemon": secondDaemon,
 		"status": status, "status-says": statusSays, "status-says-not": statusSaysNot, "logged": logged,
 		"on": on, "cleanup": cleanup,
 	}
@@ -39,7 +39,7 @@ func daemonStop(ctx context.Context, w *world, args []string) (string, error) {
 	return "", w.eachNode(args, func(n *lab.Node) error { return n.StopDaemon(ctx) })
 }
 
-// kill NODE…: the daemon gets SIGKILL.
+// daemon-kill NODE…: the daemon gets SIGKILL.
 func daemonKill(_ context.Context, w *world, args []string) (string, error) {
 	return "", w.eachNode(args, func(n *lab.Node) error { return n.Kill9() })
 }

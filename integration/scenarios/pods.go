@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/vishvananda/netlink"
 
 	"github.com/ropeway-net/ropeway/integration/lab"
@@ -46,13 +47,13 @@ func attach(ctx context.Context, w *world, args []string) (string, error) {
 	return "", nil
 }
 
-// describe adds the JSON form of a CNI error, code included, to its text.
+// describe adds a CNI error's code to its text.
 func describe(err error) error {
-	var cniErr interface{ Print() error }
+	var cniErr *types.Error
 	if !errors.As(err, &cniErr) {
 		return err
 	}
-	return fmt.Errorf("%w (%#v)", err, cniErr)
+	return fmt.Errorf("%w (code %d)", err, cniErr.Code)
 }
 
 // detach POD…: CNI DEL, twice as runtimes do, and the namespace goes.
