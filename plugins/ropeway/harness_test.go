@@ -159,7 +159,8 @@ func (n *testNode) run(c call) ([]byte, *types.Error) {
 	var err error
 	in(n.t, n.netns, func() {
 		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), runAsPlugin+"=1", "CNI_COMMAND="+c.verb, "CNI_CONTAINERID="+c.id,
+		// Under -race each process would wait a second before it ends.
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", runAsPlugin+"=1", "CNI_COMMAND="+c.verb, "CNI_CONTAINERID="+c.id,
 			"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifName, "CNI_ARGS="+c.args, "CNI_PATH="+n.cniPath)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.conf), &stdout, &stderr
 		err = cmd.Run()
