@@ -129,9 +129,14 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
-// step runs one pass, unless the nodes are not known yet.
+// step runs one pass with the latest news, unless the nodes are not known yet.
 func (l *Loop) step(ctx context.Context, pace *pace) {
 	pace.started()
+	select {
+	case <-l.inbox.changed:
+		l.takeNews()
+	default:
+	}
 	if l.origin == fromNowhere {
 		return
 	}
