@@ -36,7 +36,7 @@ func command() *cobra.Command {
 			return err
 		}
 		if dryRun {
-			return printPlan(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return dryRunOnce(cmd, cfg)
 		}
 		return run(cmd.Context(), cfg)
 	}
@@ -78,4 +78,13 @@ func command() *cobra.Command {
 	cleanupCommand.Flags().BoolVar(&force, "force", false, "cut off pods that are still attached")
 	root.AddCommand(runCommand, cleanupCommand)
 	return root
+}
+
+func dryRunOnce(cmd *cobra.Command, cfg Config) error {
+	k, err := openKernel(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	return printPlan(cmd.Context(), cfg, k, cmd.OutOrStdout(), cmd.ErrOrStderr())
 }

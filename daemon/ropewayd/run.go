@@ -18,7 +18,7 @@ import (
 )
 
 // source is where the nodes come from. The Kubernetes API will be the other
-// choice; nothing but this function and loadNodes will know.
+// choice; nothing but this function and printPlan will know.
 func source(cfg Config) (cluster.File, string) {
 	return cluster.File{Path: cfg.NodesFile}, "nodes file " + cfg.NodesFile
 }
@@ -72,7 +72,7 @@ func run(ctx context.Context, cfg Config) (err error) {
 }
 
 // printPlan prints what the daemon would do, and writes nothing anywhere.
-func printPlan(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
+func printPlan(ctx context.Context, cfg Config, k kernel.Kernel, stdout, stderr io.Writer) error {
 	settings, err := loopConfig(cfg)
 	if err != nil {
 		return err
@@ -82,11 +82,6 @@ func printPlan(ctx context.Context, cfg Config, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	k, err := openKernel(ctx)
-	if err != nil {
-		return err
-	}
-	defer k.Close()
 	d, err := reconcile.Decide(ctx, settings, k, nodes)
 	if err != nil {
 		return err
