@@ -41,6 +41,8 @@ func (d *demo) showInGuest(ctx context.Context, modes []topology.Mode, reason er
 			"/ropeway/bin/ropewayd":     filepath.Join(d.bin, "ropewayd"),
 		},
 		Command: []string{"/ropeway/demo", "-inside", "-modes", strings.Join(list, ","), "-bin", "/ropeway/bin"},
+		// Before the demo looks at the machine: the modules bring devices along.
+		Modules: []string{"ipip", "sit", "ip6_tunnel"},
 		Output:  d.out,
 	})
 	if err != nil {
