@@ -263,3 +263,34 @@ func TestInterfaceThatLosesItsAddressKeepsWhatIsThere(t *testing.T) {
 		t.Error("the path is gone")
 	}
 }
+
+func TestSysctlsThatCannotBeRememberedAreNotChanged(t *testing.T) {
+	b := newBench(t)
+	if err := os.MkdirAll(b.cfg.StateDir.SysctlsFile(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.publish(node(1), node(2))
+	b.until("the failure is told", func() bool { return strings.Contains(b.loop.Status().Reason, "sysctl") })
+	s, err := b.fake.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.State.Sysctls["net/ipv4/ip_forward"]; got != "0" {
+		t.Errorf("ip_forward is %s", got)
+	}
+	if _, ok := b.route("10.244.2.0/24"); !ok {
+		t.Error("the rest was held up")
+	}
+	if err := os.Remove(b.cfg.StateDir.SysctlsFile()); err != nil {
+		t.Fatal(err)
+	}
+	b.untilHolds(node(1), node(2))
+}
+
+func TestNamesOfTemporaryFilesMakeNoNewCause(t *testing.T) {
+	a, b := "write /s/.tmp-node.json.123: no space", "write /s/.tmp-node.json.77: no space"
+	if !sameCause(a, b) || sameCause(a, "write /s/.tmp-node.json.77: read-only") {
+		t.Error("causes are not told apart rightly")
+	}
+}

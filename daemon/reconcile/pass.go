@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"regexp"
+	"syscall"
 	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // passTimeout bounds one pass; a kernel that needs longer is in distress.
@@ -34,6 +38,7 @@ func (l *Loop) pass(ctx context.Context) error {
 		}
 		err = errors.Join(err, l.writeFiles(d, nodes, origin, err == nil))
 	}
+	err = withRemedy(l.cfg, err)
 	l.tell(d, nodes, origin, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
 	return err
 }
@@ -57,12 +62,10 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 		if first.Empty() {
 			first = d.Plan
 		}
-		if err := rememberSysctls(l.cfg, d); err != nil {
-			return d, operations, err
-		}
-		l.log.Debug("apply", "commands", commands(d.Plan))
-		operations += len(d.Plan.Ops)
-		if err := l.kernel.Apply(ctx, d.Plan); err != nil {
+		plan, refused := recordSysctls(l.cfg, d)
+		l.log.Debug("apply", "commands", commands(plan))
+		operations += len(plan.Ops)
+		if err := errors.Join(l.kernel.Apply(ctx, plan), refused); err != nil {
 			return d, operations, err
 		}
 		again, err := Decide(ctx, l.cfg, l.kernel, nodes)
@@ -92,6 +95,25 @@ func (l *Loop) writeFiles(d Decision, nodes []cluster.Node, origin origin, inSyn
 	return l.cfg.Conflist.write()
 }
 
+// withRemedy says what to do about a disk that takes no files.
+func withRemedy(cfg Config, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w; free some space there, it is tried again", err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; let ropewayd write to %s and %s", err, cfg.StateDir, cfg.Conflist.Dir)
+	}
+	return err
+}
+
+// temporary is the part of an error's text that is new each time.
+var temporary = regexp.MustCompile(regexp.QuoteMeta(statedir.TempPrefix) + `\S+`)
+
+// sameCause says whether two errors differ at most in names of temporary files.
+func sameCause(a, b string) bool {
+	return temporary.ReplaceAllString(a, "") == temporary.ReplaceAllString(b, "")
+}
+
 // tell publishes the outcome for the status socket and logs what is new.
 func (l *Loop) tell(d Decision, nodes []cluster.Node, origin origin, pass status.Pass, err error) {
 	problems := make([]string, 0, len(d.Problems))
@@ -118,11 +140,11 @@ func (l *Loop) tell(d Decision, nodes []cluster.Node, origin origin, pass status
 	l.mu.Unlock()
 
 	switch {
-	case err != nil && pass.Error != lastError:
+	case err != nil && !sameCause(pass.Error, lastError):
 		l.log.Error("reconcile failed", "cause", pass.Error)
 	case err == nil && !wasReady:
 		l.log.Info("ready: the kernel holds what it should", "node", d.Self.Name, "mode", l.cfg.Topology.Mode, "podMTU", d.Result.PodMTU, "nodes", len(nodes), "operations", pass.Operations)
-	case pass.Operations > 0:
+	case err == nil && pass.Operations > 0:
 		l.log.Info("reconciled", "operations", pass.Operations, "duration", pass.Duration)
 	}
 }

@@ -44,18 +44,31 @@ func readSysctls(dir statedir.Dir, bootID string) (sysctlMemory, error) {
 	return m, nil
 }
 
-// rememberSysctls records the values that a plan is going to overwrite. The
-// sysctls of Ropeway's own links vanish with them and are not recorded.
-func rememberSysctls(cfg Config, d Decision) error {
+// recordSysctls records the values that the plan is going to overwrite and
+// returns the plan. If they cannot be recorded the plan comes without these
+// changes: they could not be undone, while the rest of it can.
+func recordSysctls(cfg Config, d Decision) (kernel.Plan, error) {
 	var sets []kernel.SysctlSet
+	var rest kernel.Plan
 	for _, op := range d.Plan.Ops {
 		if set, ok := op.(kernel.SysctlSet); ok && !ofOwnLink(set.Key) {
 			sets = append(sets, set)
+			continue
 		}
+		rest.Ops = append(rest.Ops, op)
 	}
 	if len(sets) == 0 {
-		return nil
+		return d.Plan, nil
 	}
+	if err := rememberSysctls(cfg, sets, d.snapshot.State.Sysctls); err != nil {
+		return rest, err
+	}
+	return d.Plan, nil
+}
+
+// rememberSysctls adds what sets overwrite to sysctls.json. The sysctls of
+// Ropeway's own links vanish with them and are not recorded.
+func rememberSysctls(cfg Config, sets []kernel.SysctlSet, now map[string]string) error {
 	memory, err := readSysctls(cfg.StateDir, cfg.BootID)
 	if err != nil {
 		return err
@@ -64,7 +77,7 @@ func rememberSysctls(cfg Config, d Decision) error {
 	for _, set := range sets {
 		value, known := memory.Values[set.Key]
 		if !known {
-			value.Before = d.snapshot.State.Sysctls[set.Key]
+			value.Before = now[set.Key]
 		}
 		if known && value.Set == set.Value {
 			continue

@@ -143,7 +143,7 @@ func openKernel(ctx context.Context) (kernel.Kernel, error) {
 
 func privilege(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: ropewayd needs the capability CAP_NET_ADMIN, and a /proc/sys/net that it may write; run it as root or grant that", err)
+		return fmt.Errorf("%w: ropewayd needs the capability CAP_NET_ADMIN and a /proc/sys/net that it may write; run it as root or grant that", err)
 	}
 	return err
 }
