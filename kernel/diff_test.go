@@ -104,7 +104,7 @@ sysctl -qw net/ipv6/conf/all/forwarding=1
 ip link add name ropeway-ip6tnl type ip6tnl external
 ip link set dev ropeway-ip6tnl addrgenmode none
 ip link set dev ropeway-ip6tnl mtu 1460 up
-ip link add name ropeway-ipip type ipip local 192.0.2.1 mode ipip
+ip link add name ropeway-ipip type ipip local 192.0.2.1 mode ipip ttl 64
 ip link set dev ropeway-ipip addrgenmode none
 ip link set dev ropeway-ipip mtu 1480
 ip link add name ropeway-vxlan address 02:00:00:00:00:01 type vxlan id 114 local 192.0.2.1 dstport 4789 nolearning

@@ -87,9 +87,9 @@ func deviceFor(l Link) (netlink.Link, error) {
 		attrs.HardwareAddr = l.MAC[:]
 		return &netlink.Vxlan{LinkAttrs: attrs, VxlanId: int(l.VNI), SrcAddr: local, Port: int(l.Port)}, nil
 	case IPIP:
-		return &netlink.Iptun{LinkAttrs: attrs, Local: local, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPIP}, nil
+		return &netlink.Iptun{LinkAttrs: attrs, Local: local, Ttl: outerTTL, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPIP}, nil
 	case SIT:
-		return &netlink.Sittun{LinkAttrs: attrs, Local: local, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPV6}, nil
+		return &netlink.Sittun{LinkAttrs: attrs, Local: local, Ttl: outerTTL, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPV6}, nil
 	case IP6Tnl:
 		return &netlink.Ip6tnl{LinkAttrs: attrs, FlowBased: true}, nil
 	}

@@ -92,6 +92,14 @@ type FDBDel struct {
 
 func (o SysctlSet) String() string { return "sysctl -qw " + shellWord(o.Key+"="+o.Value) }
 
+// outerTTL is that of packets of ipip and sit devices. An inherited one would
+// let the network between nodes eat packets that are to die in a pod's, and
+// the default differs from kind to kind.
+const (
+	outerTTL  = 64
+	tunnelTTL = "ttl 64"
+)
+
 // String prints addrgenmode before up: a link that is up has its fe80 address
 // already.
 func (o LinkAdd) String() string {
@@ -110,9 +118,9 @@ func (o LinkAdd) String() string {
 	case IP6Tnl:
 		words = append(words, "external")
 	case IPIP:
-		words = append(words, "local", l.Local.String(), "mode ipip")
+		words = append(words, "local", l.Local.String(), "mode ipip", tunnelTTL)
 	case SIT:
-		words = append(words, "local", l.Local.String(), "mode ip6ip")
+		words = append(words, "local", l.Local.String(), "mode ip6ip", tunnelTTL)
 	}
 	set := LinkSet{Name: l.Name, MTU: l.MTU}
 	if l.Up {
