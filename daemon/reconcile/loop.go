@@ -36,6 +36,7 @@ type Loop struct {
 	// Of the goroutine of Run alone.
 	nodes   []cluster.Node
 	origin  origin
+	fresh   bool          // nodes are from the source and not in peers.json yet
 	settled *kernel.State // desired state that the kernel was seen to hold; nil: none
 	told    told
 
@@ -169,7 +170,7 @@ func (l *Loop) takeNews() bool {
 		l.log.Info("nodes can be read again")
 	}
 	if published {
-		l.nodes, l.origin = nodes, fromSource
+		l.nodes, l.origin, l.fresh = nodes, fromSource, true
 		return true
 	}
 	return complaint != nil && l.recall("the source cannot be read")

@@ -36,7 +36,7 @@ func (l *Loop) pass(ctx context.Context) error {
 		} else {
 			l.settled = nil
 		}
-		err = errors.Join(err, l.writeFiles(d, nodes, origin, err == nil))
+		err = errors.Join(err, l.writeFiles(d, nodes, err == nil))
 	}
 	err = withRemedy(l.cfg, err)
 	l.tell(d, nodes, origin, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
@@ -83,10 +83,12 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 
 // writeFiles tells the plugin and the runtime, in that order. What can be
 // written is, also when something else fails.
-func (l *Loop) writeFiles(d Decision, nodes []cluster.Node, origin origin, inSync bool) error {
+func (l *Loop) writeFiles(d Decision, nodes []cluster.Node, inSync bool) error {
 	var errs []error
-	if origin == fromSource {
-		errs = append(errs, cluster.Remember(l.cfg.StateDir.PeersFile(), nodes))
+	if l.fresh {
+		err := cluster.Remember(l.cfg.StateDir.PeersFile(), nodes)
+		l.fresh = err != nil
+		errs = append(errs, err)
 	}
 	errs = append(errs, writeNode(l.cfg, d))
 	if err := errors.Join(errs...); err != nil || !inSync {
