@@ -19,7 +19,7 @@ import (
 )
 
 // labName is the name of a lab that was given none.
-const labName = "lab"
+const labName = "play"
 
 // labTimeout bounds each lab command but exec.
 const labTimeout = time.Minute
