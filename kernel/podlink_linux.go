@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -39,6 +40,7 @@ func (n *PodNetns) AttachSteps(l PodLink) []Step {
 		{Name: "set the pod's routes", Do: a.setPodRoutes},
 		{Name: "set the host's neighbours", Do: a.setHostNeighbours},
 		{Name: "set the host's routes", Do: a.setHostRoutes},
+		{Name: "wait for the host end to send", Do: a.awaitHostEnd},
 	}
 }
 
@@ -248,6 +250,31 @@ func (a *attachment) setHostRoutes() error {
 		if err != nil {
 			return fmt.Errorf("route to %s on %s: %w", ip, a.HostName, err)
 		}
+	}
+	return nil
+}
+
+// awaitHostEnd returns when the host end can send. It was brought up before
+// its peer, so that the kernel sees its carrier only in deferred work, and
+// until then drops what is sent there without a word. From Linux 6.8 on,
+// asking for the link does that work; an older kernel is about to do it. A
+// link that is not ready in time is no failure: the peer may have been set
+// down by somebody.
+func (a *attachment) awaitHostEnd() error {
+	const (
+		again   = time.Millisecond
+		atMost  = time.Second
+		retries = int(atMost / again)
+	)
+	for range retries {
+		link, err := a.host.LinkByIndex(a.hostIndex)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.HostName, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		time.Sleep(again)
 	}
 	return nil
 }

@@ -34,7 +34,9 @@ func OpenPodNetns(path string) (*PodNetns, error) {
 	}
 	if n.pod, err = netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE); err != nil {
 		n.Close()
-		return nil, fmt.Errorf("enter network namespace %s: %w%s", path, err, remedyFor(err))
+		// The library does not wrap the cause, which is a lack of privilege as
+		// a rule.
+		return nil, fmt.Errorf("enter network namespace %s: %w; run with CAP_NET_ADMIN and CAP_SYS_ADMIN", path, err)
 	}
 	return n, nil
 }

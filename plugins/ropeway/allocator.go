@@ -41,6 +41,10 @@ func (c conf) allocatorFor(args *skel.CmdArgs, node statedir.Node) (allocator, e
 	if err != nil {
 		return nil, err
 	}
+	// ADD has seen that there is neither a record nor an interface. What a
+	// crash between reservation and record left is found by DEL, which then
+	// has no record either and searches.
+	cfg.TrustUnique = true
 	return &hostLocal{
 		cfg: cfg, dataDir: cfg.DataDir, store: ipam.Open(cfg.Dir(), node.BootID),
 		id: args.ContainerID, ifName: args.IfName,

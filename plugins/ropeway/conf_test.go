@@ -10,6 +10,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ropeway-net/ropeway/endpoint"
 )
 
 func TestReservedKeysAreTolerated(t *testing.T) {
@@ -99,6 +101,18 @@ func TestBadEnvironmentIsRefusedWithTheVariable(t *testing.T) {
 			n.wantNothingLeft()
 		})
 	}
+}
+
+func TestMissingCapabilitiesAreNamed(t *testing.T) {
+	n, pod := newNode(t), newNetns(t)
+	n.add(call{id: "a", netns: pod, conf: n.conf()})
+	n.wrapper = []string{"setpriv", "--inh-caps=-all", "--bounding-set=-all"}
+	n.wantError(call{verb: "ADD", id: "b", netns: newNetns(t), conf: n.conf()}, codeKernel, "CAP_NET_ADMIN")
+	n.wantError(call{verb: "DEL", id: "a", conf: n.conf()}, codeKernel, endpoint.HostLink("a", "eth0"), "CAP_NET_ADMIN")
+	n.record("a") // for a DEL that may
+	n.wrapper = nil
+	n.must(call{verb: "DEL", id: "a", conf: n.conf()})
+	n.wantNothingLeft()
 }
 
 func FuzzParseConf(f *testing.F) {

@@ -90,6 +90,9 @@ func netnsError(err error) error {
 	case errors.Is(err, kernel.ErrNotNetns), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return failf(types.ErrInvalidNetNS, "CNI_NETNS: %w; give the path of a namespace that exists, such as /var/run/netns/NAME", err)
 	}
+	if errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EPERM) {
+		return failf(types.ErrIOFailure, "CNI_NETNS: %w%s", err, remedy(err))
+	}
 	return kernelError(err)
 }
 

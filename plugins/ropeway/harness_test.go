@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -100,6 +101,7 @@ type testNode struct {
 	state    statedir.Dir
 	networks string
 	cniPath  string
+	wrapper  []string // command that runs the plugin; none as a rule
 }
 
 func newNode(t *testing.T) *testNode {
@@ -155,10 +157,14 @@ func (n *testNode) run(c call) ([]byte, *types.Error) {
 	if c.ifName == "" {
 		c.ifName = "eth0"
 	}
+	self, err := os.Executable()
+	if err != nil {
+		n.t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
-	var err error
 	in(n.t, n.netns, func() {
-		cmd := exec.Command("/proc/self/exe")
+		argv := append(slices.Clone(n.wrapper), self)
+		cmd := exec.Command(argv[0], argv[1:]...)
 		// Under -race each process would wait a second before it ends.
 		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", runAsPlugin+"=1", "CNI_COMMAND="+c.verb, "CNI_CONTAINERID="+c.id,
 			"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifName, "CNI_ARGS="+c.args, "CNI_PATH="+n.cniPath)
