@@ -36,7 +36,10 @@ func (l *Loop) pass(ctx context.Context) error {
 		} else {
 			l.settled = nil
 		}
-		err = errors.Join(err, l.writeFiles(d, nodes, err == nil))
+		err = errors.Join(err, l.writeState(d, nodes))
+		if err == nil {
+			err = l.cfg.Conflist.write()
+		}
 	}
 	err = withRemedy(l.cfg, err)
 	l.tell(d, nodes, origin, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
@@ -81,20 +84,16 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 	return d, operations, fmt.Errorf("the kernel still differs after %d attempts, does another program change the same objects? These keep differing: %s", rounds, commands(d.Plan))
 }
 
-// writeFiles tells the plugin and the runtime, in that order. What can be
-// written is, also when something else fails.
-func (l *Loop) writeFiles(d Decision, nodes []cluster.Node, inSync bool) error {
+// writeState remembers the nodes and tells the plugin, also when something
+// else fails: pods that are there live by it.
+func (l *Loop) writeState(d Decision, nodes []cluster.Node) error {
 	var errs []error
 	if l.fresh {
 		err := cluster.Remember(l.cfg.StateDir.PeersFile(), nodes)
 		l.fresh = err != nil
 		errs = append(errs, err)
 	}
-	errs = append(errs, writeNode(l.cfg, d))
-	if err := errors.Join(errs...); err != nil || !inSync {
-		return err
-	}
-	return l.cfg.Conflist.write()
+	return errors.Join(append(errs, writeNode(l.cfg, d))...)
 }
 
 // withRemedy says what to do about a disk that takes no files.

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ropeway-net/ropeway/daemon/reconcile"
 )
 
 // version is set by the linker.
@@ -72,7 +74,11 @@ func command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cleanup(cmd.Context(), cfg, force)
+			pods := reconcile.RefusePods
+			if force {
+				pods = reconcile.DetachPods
+			}
+			return cleanup(cmd.Context(), cfg, pods)
 		},
 	}
 	cleanupCommand.Flags().BoolVar(&force, "force", false, "cut off pods that are still attached")

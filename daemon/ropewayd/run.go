@@ -101,7 +101,7 @@ func printPlan(ctx context.Context, cfg Config, k kernel.Kernel, stdout, stderr 
 
 // cleanup removes every trace. It runs only while no daemon does, which would
 // put everything back.
-func cleanup(ctx context.Context, cfg Config, force bool) error {
+func cleanup(ctx context.Context, cfg Config, pods reconcile.Pods) error {
 	settings, err := loopConfig(cfg)
 	if err != nil {
 		return err
@@ -116,10 +116,6 @@ func cleanup(ctx context.Context, cfg Config, force bool) error {
 		return err
 	}
 	defer k.Close()
-	pods := reconcile.RefusePods
-	if force {
-		pods = reconcile.DetachPods
-	}
 	if err := reconcile.Cleanup(ctx, settings, k, pods); err != nil {
 		lock.release()
 		return privilege(err)

@@ -90,8 +90,8 @@ func checkSelf(in Input, under underlay) error {
 // of each family.
 func preferredSources(self cluster.Node) []netip.Addr {
 	var out []netip.Addr
-	for _, v4 := range []bool{true, false} {
-		if a, ok := ofFamily(self.Addresses, v4); ok {
+	for _, f := range bothFamilies() {
+		if a, ok := ofFamily(self.Addresses, f); ok {
 			out = append(out, a)
 		}
 	}
@@ -104,31 +104,4 @@ func addOwnPrefixes(s *kernel.State, self cluster.Node) {
 	for _, own := range self.PodCIDRs {
 		s.Routes[kernel.RouteKey{Dst: own}] = kernel.Route{Type: kernel.Unreachable}
 	}
-}
-
-// ofFamily returns the first address of the family.
-func ofFamily(addrs []netip.Addr, v4 bool) (netip.Addr, bool) {
-	for _, a := range addrs {
-		if a.Is4() == v4 {
-			return a, true
-		}
-	}
-	return netip.Addr{}, false
-}
-
-// prefixOfFamily returns the first prefix of the family.
-func prefixOfFamily(prefixes []netip.Prefix, v4 bool) (netip.Prefix, bool) {
-	for _, p := range prefixes {
-		if p.Addr().Is4() == v4 {
-			return p, true
-		}
-	}
-	return netip.Prefix{}, false
-}
-
-func familyName(v4 bool) string {
-	if v4 {
-		return "IPv4"
-	}
-	return "IPv6"
 }

@@ -25,8 +25,7 @@ func buildTable(in Input, peers []peer, paths []path, t tunnels) *kernel.Table {
 	table := &kernel.Table{Sets: map[string]kernel.Set{}, Chains: map[string]kernel.Chain{}}
 	raw := kernel.Chain{Type: kernel.FilterChain, Hook: kernel.Prerouting, Priority: priorityRaw, Rules: spoofingRules()}
 	if guarded := tunnelPackets(in.Config, t); len(guarded) > 0 {
-		outer4 := t.local().Is4()
-		nodes := family("nodes", outer4)
+		nodes := setOf("nodes", familyOf(t.local()))
 		table.Sets[nodes.name] = nodeSet(nodes, peers)
 		raw.Rules = append(raw.Rules, strangerRules(guarded, nodes)...)
 		table.Chains["output-raw"] = kernel.Chain{Type: kernel.FilterChain, Hook: kernel.Output, Priority: priorityRaw, Rules: untrackedRules(guarded, nodes)}
@@ -44,8 +43,8 @@ type setName struct {
 	kind kernel.SetType
 }
 
-func family(name string, v4 bool) setName {
-	if v4 {
+func setOf(name string, f family) setName {
+	if f == ipv4 {
 		return setName{name + "4", kernel.IPv4Addr}
 	}
 	return setName{name + "6", kernel.IPv6Addr}
@@ -59,7 +58,14 @@ func (s setName) exclude(field kernel.Field) kernel.Statement {
 	return kernel.InSet{Field: field, Set: s.name, Type: s.kind, Not: true}
 }
 
-func (s setName) holds(a netip.Addr) bool { return a.Is4() == (s.kind == kernel.IPv4Addr) }
+func (s setName) family() family {
+	if s.kind == kernel.IPv4Addr {
+		return ipv4
+	}
+	return ipv6
+}
+
+func (s setName) holds(a netip.Addr) bool { return familyOf(a) == s.family() }
 
 // spoofingRules drop what a pod sends from an address that is not routed back
 // to it. The kernel's reverse-path filter does the same for IPv4 alone.
@@ -77,8 +83,8 @@ func spoofingRules() []kernel.Rule {
 // tunnelPackets are the matches for the outer packets of the node's tunnels.
 func tunnelPackets(cfg Config, t tunnels) []kernel.Statement {
 	var out []kernel.Statement
-	for _, v4 := range []bool{true, false} {
-		tun, ok := t[v4]
+	for _, f := range bothFamilies() {
+		tun, ok := t[f]
 		if !ok {
 			continue
 		}
@@ -86,7 +92,7 @@ func tunnelPackets(cfg Config, t tunnels) []kernel.Statement {
 		switch {
 		case tun.link.Kind == kernel.VXLAN:
 			match = kernel.UDPDestinationPort{Port: cfg.Port}
-		case v4:
+		case f == ipv4:
 			match = kernel.L4Proto{Number: protocolIPIP}
 		}
 		if !slices.Contains(out, match) {
@@ -156,17 +162,17 @@ func nodeSet(name setName, peers []peer) kernel.Set {
 // may not accept a pod's address.
 func addMasquerade(table *kernel.Table, in Input, peers []peer, paths []path) {
 	chain := kernel.Chain{Type: kernel.NATChain, Hook: kernel.Postrouting, Priority: prioritySrcNAT}
-	for _, v4 := range []bool{true, false} {
-		own, ok := prefixOfFamily(in.Self.PodCIDRs, v4)
+	for _, f := range bothFamilies() {
+		own, ok := prefixOfFamily(in.Self.PodCIDRs, f)
 		if !ok {
 			continue
 		}
-		local, pods, direct := family("local-pods", v4), family("pods", v4), family("direct-nodes", v4)
+		local, pods, direct := setOf("local-pods", f), setOf("pods", f), setOf("direct-nodes", f)
 		table.Sets[local.name] = kernel.Set{Type: local.kind, Interval: true, Elements: map[netip.Prefix]struct{}{own: {}}}
 		all := map[netip.Prefix]struct{}{own: {}}
 		for _, p := range peers {
 			for _, cidr := range p.podCIDRs {
-				if cidr.Addr().Is4() == v4 {
+				if familyOf(cidr.Addr()) == f {
 					all[cidr] = struct{}{}
 				}
 			}
@@ -188,11 +194,9 @@ func directNodes(name setName, paths []path) map[netip.Prefix]struct{} {
 		if p.Via != ViaDirect || !name.holds(p.PodCIDR.Addr()) {
 			continue
 		}
-		if a, ok := ofFamily(p.peer.Addresses, name.kind == kernel.IPv4Addr); ok {
+		if a, ok := ofFamily(p.peer.Addresses, name.family()); ok {
 			elements[whole(a)] = struct{}{}
 		}
 	}
 	return elements
 }
-
-func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

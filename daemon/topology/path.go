@@ -80,15 +80,15 @@ func choosePath(mode Mode, p peer, podCIDR netip.Prefix, under underlay, t tunne
 // nodes without a common IPv4 underlay go by an IPv6 next hop. It returns the
 // obstacle when the peer is not on the same subnet.
 func directPath(p peer, podCIDR netip.Prefix, under underlay) (Path, string) {
-	v4 := podCIDR.Addr().Is4()
-	up, haveOwn := under.byFamily[v4]
-	hop, havePeer := ofFamily(p.Addresses, v4)
-	if v4 && !(haveOwn && havePeer) {
-		up, haveOwn = under.byFamily[false]
-		hop, havePeer = ofFamily(p.Addresses, false)
+	pods := familyOf(podCIDR.Addr())
+	up, haveOwn := under.byFamily[pods]
+	hop, havePeer := ofFamily(p.Addresses, pods)
+	if pods == ipv4 && !(haveOwn && havePeer) {
+		up, haveOwn = under.byFamily[ipv6]
+		hop, havePeer = ofFamily(p.Addresses, ipv6)
 	}
 	if !haveOwn || !havePeer {
-		return Path{}, fmt.Sprintf("no %s address on both nodes", familyName(v4))
+		return Path{}, fmt.Sprintf("no %s address on both nodes", pods)
 	}
 	subnet, ok := up.onLink(hop)
 	if !ok {
@@ -103,10 +103,10 @@ func directPath(p peer, podCIDR netip.Prefix, under underlay) (Path, string) {
 // tunnelPath reaches the peer at its primary address, which is where its end
 // of the tunnel listens.
 func tunnelPath(p peer, podCIDR netip.Prefix, under underlay, t tunnels, reason string, refuse func(string) path) (path, error) {
-	v4 := podCIDR.Addr().Is4()
-	tun, ok := t[v4]
+	pods := familyOf(podCIDR.Addr())
+	tun, ok := t[pods]
 	if !ok {
-		return refuse(fmt.Sprintf("this node has no %s pod CIDR", familyName(v4))), nil
+		return refuse(fmt.Sprintf("this node has no %s pod CIDR", pods)), nil
 	}
 	if len(p.Addresses) == 0 {
 		return refuse("the node has no address"), fmt.Errorf("node %s has no address; give it the address by which the other nodes reach it", p.Name)
@@ -142,7 +142,7 @@ func addPath(s *kernel.State, p path, t tunnels) {
 		return
 	}
 	key := kernel.RouteKey{Dst: p.PodCIDR}
-	tun := t[p.PodCIDR.Addr().Is4()]
+	tun := t[familyOf(p.PodCIDR.Addr())]
 	switch p.Via {
 	case ViaRefused:
 		s.Routes[key] = kernel.Route{Type: kernel.Unreachable}

@@ -39,7 +39,7 @@ func addEndpoints(s *kernel.State, in Input, sources []netip.Addr) []error {
 			}
 			holders[a] = r
 			host := whole(a)
-			s.Routes[kernel.RouteKey{Dst: host}] = kernel.Route{Type: kernel.Unicast, Link: r.HostLink, Src: hostRouteSource(r, a.Is4(), in.Self.Addresses, sources)}
+			s.Routes[kernel.RouteKey{Dst: host}] = kernel.Route{Type: kernel.Unicast, Link: r.HostLink, Src: hostRouteSource(r, familyOf(a), in.Self.Addresses, sources)}
 			s.Neighbours[kernel.NeighbourKey{Link: r.HostLink, IP: a}] = r.MAC
 		}
 	}
@@ -57,10 +57,10 @@ func objection(interfaces []kernel.Interface, a netip.Addr) error {
 
 // hostRouteSource keeps what the plugin chose as long as it is an address of
 // the node, so that plugin and daemon never undo each other's work.
-func hostRouteSource(r endpoint.Record, v4 bool, own, sources []netip.Addr) netip.Addr {
-	if a, ok := ofFamily(r.Sources, v4); ok && slices.Contains(own, a) {
+func hostRouteSource(r endpoint.Record, f family, own, sources []netip.Addr) netip.Addr {
+	if a, ok := ofFamily(r.Sources, f); ok && slices.Contains(own, a) {
 		return a
 	}
-	a, _ := ofFamily(sources, v4)
+	a, _ := ofFamily(sources, f)
 	return a
 }

@@ -12,10 +12,10 @@ import (
 func addSysctls(s *kernel.State, self cluster.Node, t tunnels) {
 	s.Sysctls["net/ipv4/ip_forward"] = "1"
 	s.Sysctls["net/ipv4/conf/all/send_redirects"] = "0"
-	if _, v6 := prefixOfFamily(self.PodCIDRs, false); v6 {
+	if _, v6 := prefixOfFamily(self.PodCIDRs, ipv6); v6 {
 		s.Sysctls["net/ipv6/conf/all/forwarding"] = "1"
 	}
-	if tun, ok := t[true]; ok {
+	if tun, ok := t[ipv4]; ok {
 		s.Sysctls["net/ipv4/conf/"+tun.link.Name+"/rp_filter"] = "2"
 	}
 }

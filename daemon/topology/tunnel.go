@@ -30,9 +30,8 @@ type tunnel struct {
 	address netip.Addr // own, of this family
 }
 
-// tunnels are the node's tunnels by family of the pods (key: IPv4). There are
-// none in direct mode, and none of a family that the node's pods do not have.
-type tunnels map[bool]tunnel
+// tunnels are the node's tunnels by family of the pods. There are none in direct mode, and none of a family that the node's pods do not have.
+type tunnels map[family]tunnel
 
 // uses says which encapsulation the mode has for peers that need one.
 func (m Mode) uses() kernel.LinkKind {
@@ -55,7 +54,6 @@ func (m Mode) prefersDirect() bool {
 // planTunnels chooses devices and MTUs. The pods' MTU is the smallest of the
 // paths that they may take.
 func planTunnels(in Input, under underlay) (tunnels, int, []error, error) {
-	outer4 := under.primary.addr.Is4()
 	limit := math.MaxInt
 	if in.Config.MTU != 0 {
 		limit = in.Config.MTU
@@ -68,8 +66,8 @@ func planTunnels(in Input, under underlay) (tunnels, int, []error, error) {
 	}
 	out := tunnels{}
 	for _, own := range in.Self.PodCIDRs {
-		v4 := own.Addr().Is4()
-		link, via, overhead := device(in.Config, under.primary.addr, outer4, v4)
+		pods := familyOf(own.Addr())
+		link, via, overhead := device(in.Config, under.primary.addr, pods)
 		if link.Name == "" {
 			continue
 		}
@@ -77,7 +75,7 @@ func planTunnels(in Input, under underlay) (tunnels, int, []error, error) {
 		link.MTU = min(limit, inner)
 		fits = min(fits, inner)
 		address, _ := tunnelAddress(own)
-		out[v4] = tunnel{via: via, link: link, local: under.primary.addr, address: address}
+		out[pods] = tunnel{via: via, link: link, local: under.primary.addr, address: address}
 	}
 	podMTU = min(podMTU, fits)
 	var problems []error
@@ -104,22 +102,22 @@ func checkMTU(in Input, under underlay, podMTU int) error {
 
 // device describes the tunnel device for pods of one family over an underlay
 // of the same or the other one.
-func device(cfg Config, local netip.Addr, outer4, pods4 bool) (kernel.Link, Via, int) {
+func device(cfg Config, local netip.Addr, pods family) (kernel.Link, Via, int) {
 	link := kernel.Link{Local: local, Up: true}
 	switch {
 	case cfg.Mode.uses() == kernel.VXLAN:
 		link.Name, link.Kind = kernel.VXLANLink, kernel.VXLAN
 		link.MAC, link.VNI, link.Port = vtepMAC(local), cfg.VNI, cfg.Port
-		if outer4 {
+		if local.Is4() {
 			return link, ViaVXLAN, overheadVXLAN4
 		}
 		return link, ViaVXLAN, overheadVXLAN6
 	case cfg.Mode.uses() == "":
 		return kernel.Link{}, ViaDirect, 0
-	case !outer4:
+	case local.Is6():
 		link.Name, link.Kind, link.Local = kernel.IP6TnlLink, kernel.IP6Tnl, netip.Addr{}
 		return link, ViaIP6Tnl, overheadIPv6
-	case pods4:
+	case pods == ipv4:
 		link.Name, link.Kind = kernel.IPIPLink, kernel.IPIP
 		return link, ViaIPIP, overheadIPv4
 	default:

@@ -28,7 +28,7 @@ func (u uplink) onLink(a netip.Addr) (netip.Prefix, bool) {
 // the network and every prefix that its interfaces are attached to.
 type underlay struct {
 	primary  uplink
-	byFamily map[bool]uplink // key: IPv4
+	byFamily map[family]uplink
 	all      []kernel.Interface
 }
 
@@ -50,7 +50,7 @@ func (u underlay) overlapping(p netip.Prefix) (iface string, prefix netip.Prefix
 // findUnderlay looks up the interfaces of the node's addresses. Without the
 // primary one there is nothing to build on.
 func findUnderlay(in Input) (underlay, []error, error) {
-	u := underlay{byFamily: map[bool]uplink{}, all: in.Interfaces}
+	u := underlay{byFamily: map[family]uplink{}, all: in.Interfaces}
 	if len(in.Self.Addresses) == 0 {
 		return u, nil, fmt.Errorf("node %s has no address; give it the address by which the other nodes reach it", in.Self.Name)
 	}
@@ -69,8 +69,8 @@ func findUnderlay(in Input) (underlay, []error, error) {
 		if n == 0 {
 			u.primary = link
 		}
-		if _, have := u.byFamily[addr.Is4()]; !have {
-			u.byFamily[addr.Is4()] = link
+		if _, have := u.byFamily[familyOf(addr)]; !have {
+			u.byFamily[familyOf(addr)] = link
 		}
 	}
 	return u, problems, nil
