@@ -33,7 +33,11 @@ var _ Kernel = (*conn)(nil)
 
 // Open returns the kernel of the process's network namespace.
 func Open() (Kernel, error) {
-	return newConn(netns.None())
+	c, err := newConn(netns.None())
+	if err != nil {
+		return nil, err // not c: a nil *conn is no nil Kernel
+	}
+	return c, nil
 }
 
 // OpenAt returns the kernel of the network namespace that path names, for
@@ -43,7 +47,11 @@ func OpenAt(path string) (Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
 	}
-	return newConn(ns)
+	c, err := newConn(ns)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace %s: %w; give the path of a namespace, such as /run/netns/NAME", path, err)
+	}
+	return c, nil
 }
 
 // newConn takes over ns.
@@ -65,7 +73,10 @@ func newConn(ns netns.NsHandle) (_ *conn, err error) {
 		return nil, err
 	}
 	c.strict = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
-	return c, configure(socket)
+	if err = configure(socket); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func configure(s *nl.NetlinkSocket) error {

@@ -50,8 +50,7 @@ func TestAnyStateCanFollowAnyOther(t *testing.T) {
 		if d := cmp.Diff(a.String(), stateOf(t, f).String()); d != "" {
 			t.Fatalf("seed %d, first state (-want +got):\n%s", seed, d)
 		}
-		for range 3 {
-			b := randomState(rng)
+		for _, b := range []State{altered(rng, a), randomState(rng), randomState(rng)} {
 			plan := Diff(stateOf(t, f), b)
 			if err := f.Apply(t.Context(), plan); err != nil {
 				t.Fatalf("seed %d: %v\nplan:\n%s", seed, err, plan)

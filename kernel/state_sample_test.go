@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 )
@@ -99,6 +100,19 @@ func randomState(rng *rand.Rand) State {
 	if maybe() {
 		s.Table = randomTable(rng)
 	}
+	return s
+}
+
+// altered returns s without some of its routes and neighbours, and with a VXLAN
+// device that must be made anew: most of what it holds is as in s.
+func altered(rng *rand.Rand, s State) State {
+	s = s.Clone()
+	if l, ok := s.Links[VXLANLink]; ok {
+		l.VNI = 229 - l.VNI
+		s.Links[VXLANLink] = l
+	}
+	maps.DeleteFunc(s.Routes, func(RouteKey, Route) bool { return rng.IntN(8) == 0 })
+	maps.DeleteFunc(s.Neighbours, func(NeighbourKey, MAC) bool { return rng.IntN(8) == 0 })
 	return s
 }
 
