@@ -76,12 +76,24 @@ func fetch(ctx context.Context, dir string) (image, error) {
 		return image{}, err
 	}
 	target := filepath.Join(dir, pkg)
+	removeInterrupted(dir)
 	if _, err := os.Stat(target); errors.Is(err, os.ErrNotExist) {
 		if err := unpack(ctx, dir, pkg, target); err != nil {
 			return image{}, fmt.Errorf("get the kernel package %s: %w", pkg, err)
 		}
 	}
 	return openImage(target)
+}
+
+// unpackingPrefix begins the names of directories that are being filled.
+const unpackingPrefix = ".unpacking-"
+
+// removeInterrupted removes what killed processes left; the caller has the lock.
+func removeInterrupted(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, unpackingPrefix+"*"))
+	for _, path := range left {
+		_ = os.RemoveAll(path) // costs disk space, nothing else
+	}
 }
 
 // lock keeps two test processes from unpacking at the same time.
@@ -123,7 +135,7 @@ func kernelPackage(ctx context.Context) (string, error) {
 
 // unpack downloads pkg and makes target of it, all at once at the very end.
 func unpack(ctx context.Context, dir, pkg, target string) error {
-	tmp, err := os.MkdirTemp(dir, ".unpacking-*")
+	tmp, err := os.MkdirTemp(dir, unpackingPrefix+"*")
 	if err != nil {
 		return err
 	}

@@ -38,29 +38,33 @@ func databases() []string {
 	return []string{"/etc/protocols", "/etc/services", "/etc/ethertypes", "/etc/iproute2", "/usr/share/iproute2"}
 }
 
-// buildInitramfs writes the guest's file system for a job to a file.
-func buildInitramfs(ctx context.Context, path string, img image, job Job) error {
+// buildInitramfs writes the guest's file system for a job to a file without a
+// name, so that nothing of it stays when this process is killed.
+func buildInitramfs(ctx context.Context, img image, job Job) (*os.File, error) {
 	a := newArchive()
 	if err := img.addModules(a); err != nil {
-		return err
+		return nil, err
 	}
 	if err := addTools(ctx, a); err != nil {
-		return err
+		return nil, err
 	}
 	addEtc(a)
 	for _, guest := range slices.Sorted(maps.Keys(job.Files)) {
 		if err := a.copy(guest, job.Files[guest]); err != nil {
-			return fmt.Errorf("put %s into the guest: %w", guest, err)
+			return nil, fmt.Errorf("put %s into the guest: %w", guest, err)
 		}
 	}
 	a.text("/init", initScript, 0o755)
 	a.text("/.kernels/command", job.script(), 0o755)
 	a.text("/.kernels/modules", strings.Join(job.Modules, " "), 0o644)
-	f, err := os.Create(path)
+	f, err := os.CreateTemp("", "ropeway-kernels-*")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(a.write(f), f.Close())
+	if err := errors.Join(os.Remove(f.Name()), a.write(f)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func addTools(ctx context.Context, a *archive) error {

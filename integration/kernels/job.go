@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -60,19 +58,15 @@ func Run(ctx context.Context, job Job) (exitCode int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	tmp, err := os.MkdirTemp("", "ropeway-kernels-*")
+	initramfs, err := buildInitramfs(ctx, img, job)
 	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(tmp)
-	initramfs := filepath.Join(tmp, "initramfs")
-	if err := buildInitramfs(ctx, initramfs, img, job); err != nil {
 		return 0, fmt.Errorf("build the guest's file system: %w", err)
 	}
+	defer initramfs.Close()
 	var failures []error
 	for _, acc := range job.Accelerator.choose() {
 		mark := "kernels-" + rand.Text()
-		code, err := boot(ctx, acc, qemuArgs(acc, img, initramfs, mark, job), newConsole(mark, job.Output))
+		code, err := boot(ctx, qemuCommand{acc, qemuArgs(acc, img, mark, job), initramfs}, newConsole(mark, job.Output))
 		if err == nil {
 			return code, nil
 		}

@@ -72,7 +72,7 @@ func kvmUsable() bool {
 	return false
 }
 
-func qemuArgs(acc Accelerator, img image, initramfs, mark string, job Job) []string {
+func qemuArgs(acc Accelerator, img image, mark string, job Job) []string {
 	accel := string(acc)
 	if acc == TCG {
 		accel = "tcg,thread=multi"
@@ -84,21 +84,33 @@ func qemuArgs(acc Accelerator, img image, initramfs, mark string, job Job) []str
 		"-smp", strconv.Itoa(job.CPUs), "-m", strconv.Itoa(job.MemoryMB),
 		"-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio",
 		"-no-reboot", "-no-user-config",
-		"-kernel", img.vmlinuz, "-initrd", initramfs, "-append", kernelArgs,
+		"-kernel", img.vmlinuz, "-initrd", inheritedFile, "-append", kernelArgs,
 	}
+}
+
+// inheritedFile is the first file that a process inherits beyond the standard
+// three.
+const inheritedFile = "/proc/self/fd/3"
+
+// qemuCommand is how to start qemu.
+type qemuCommand struct {
+	acc       Accelerator
+	args      []string
+	initramfs *os.File
 }
 
 // boot runs qemu until the guest has powered off, and returns the command's
 // exit code. It wraps errNotBooted when another accelerator may do better.
-func boot(ctx context.Context, acc Accelerator, args []string, c *console) (int, error) {
+func boot(ctx context.Context, q qemuCommand, c *console) (int, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// The kernel sends Pdeathsig when the thread that started qemu ends, so
 	// that thread must stay: qemu then never outlives this process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, qemuProgram, args...)
+	cmd := exec.CommandContext(ctx, qemuProgram, q.args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.ExtraFiles = []*os.File{q.initramfs}
 	cmd.Stdout = c
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
@@ -106,7 +118,7 @@ func boot(ctx context.Context, acc Accelerator, args []string, c *console) (int,
 		return 0, fmt.Errorf("start %s: %w", qemuProgram, err)
 	}
 	done := make(chan struct{})
-	go watch(cancel, acc, c, done)
+	go watch(cancel, q.acc, c, done)
 	err := cmd.Wait()
 	close(done)
 	if code, ok := c.exit(); ok {
