@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -326,56 +323,6 @@ func setNeighbour(h *netlink.Handle, index int, ip netip.Addr, mac MAC) error {
 	return h.NeighSet(&netlink.Neigh{
 		LinkIndex: index, IP: ip.AsSlice(), HardwareAddr: mac[:], State: netlink.NUD_PERMANENT,
 	})
-}
-
-const (
-	addrGenDefault = -1
-	addrGenNone    = 1 // IN6_ADDR_GEN_MODE_NONE
-)
-
-// Indices of net.ipv4.conf values in IFLA_INET_CONF, from linux/ip.h.
-const (
-	devconfForwarding    = 1
-	devconfSendRedirects = 6
-	devconfRPFilter      = 8
-)
-
-// setLinkConfig sets a link's IPv4 sysctls and its IPv6 address generation in
-// one message, which takes the kernel's network lock once and not per value.
-func setLinkConfig(index, addrGenMode int) error {
-	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	req.AddData(msg)
-	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
-	conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(unix.IFLA_INET_CONF, nil)
-	conf.AddRtAttr(devconfForwarding, nl.Uint32Attr(1))
-	conf.AddRtAttr(devconfSendRedirects, nl.Uint32Attr(0))
-	conf.AddRtAttr(devconfRPFilter, nl.Uint32Attr(1))
-	if addrGenMode != addrGenDefault {
-		spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{byte(addrGenMode)})
-	}
-	req.AddData(spec)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
-}
-
-// setSysctl writes a value unless it is there already.
-func setSysctl(path, value string) error {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(path, "/proc/sys/net/ipv6/") {
-		return fmt.Errorf("%w: %s does not exist", ErrNoIPv6, path)
-	}
-	if err != nil {
-		return err
-	}
-	if strings.TrimSpace(string(b)) == value {
-		return nil
-	}
-	if err := os.WriteFile(path, []byte(value), 0); err != nil {
-		return fmt.Errorf("set sysctl: %w%s", err, remedyFor(err))
-	}
-	return nil
 }
 
 // noIPv6 recognises the kernel's ways of saying that IPv6 is off for a link:

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
 
@@ -127,161 +121,6 @@ func TestAttachedPodHoldsWhatWasDesigned(t *testing.T) {
 	}
 	if diff := cmp.Diff(endpoint.Pod{Namespace: "default", Name: "web", UID: "1-2"}, n.record("a").Pod); diff != "" {
 		t.Errorf("pod of the record (-want +got):\n%s", diff)
-	}
-}
-
-// attachArgs are those of a direct call in the node's namespace.
-func attachArgs(n *testNode, pod string) *skel.CmdArgs {
-	return &skel.CmdArgs{ContainerID: "a", Netns: pod, IfName: "eth0", Path: n.cniPath, StdinData: []byte(n.conf())}
-}
-
-func TestFailureOfAnyStepLeavesNothing(t *testing.T) {
-	n, pod := newNode(t), newNetns(t)
-	var steps []string
-	in(t, n.netns, func() {
-		p := plugin{stdout: &bytes.Buffer{}, beforeStep: func(s string) error { steps = append(steps, s); return nil }}
-		if err := p.add(context.Background(), attachArgs(n, pod)); err != nil {
-			t.Error(err)
-		}
-		if err := p.del(context.Background(), attachArgs(n, pod)); err != nil {
-			t.Error(err)
-		}
-	})
-	n.wantNothingLeft()
-	if len(steps) < 10 {
-		t.Fatalf("ADD took only the steps %q", steps)
-	}
-	broken := errors.New("broken on purpose")
-	for _, bad := range steps {
-		t.Run(bad, func(t *testing.T) {
-			in(t, n.netns, func() {
-				p := plugin{stdout: &bytes.Buffer{}, beforeStep: func(s string) error {
-					if s == bad {
-						return broken
-					}
-					return nil
-				}}
-				if err := p.add(context.Background(), attachArgs(n, pod)); !errors.Is(err, broken) {
-					t.Errorf("error %v, want %v", err, broken)
-				}
-			})
-			n.wantNothingLeft()
-			if left := kernelTraces(t, pod); len(left) > 0 {
-				t.Errorf("left in the pod: %q", left)
-			}
-		})
-	}
-}
-
-type brokenPipe struct{}
-
-func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
-
-func TestResultThatNobodyReadsUndoesTheAttachment(t *testing.T) {
-	n, pod := newNode(t), newNetns(t)
-	in(t, n.netns, func() {
-		if err := (plugin{stdout: brokenPipe{}}).add(context.Background(), attachArgs(n, pod)); err == nil {
-			t.Error("ADD succeeded")
-		}
-	})
-	n.wantNothingLeft()
-}
-
-func TestInterruptedAddLeavesNothing(t *testing.T) {
-	n, pod := newNode(t), newNetns(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	in(t, n.netns, func() {
-		p := plugin{stdout: &bytes.Buffer{}, beforeStep: func(s string) error {
-			if s == "set the pod's routes" {
-				cancel()
-			}
-			return nil
-		}}
-		if err := p.add(ctx, attachArgs(n, pod)); !errors.Is(err, context.Canceled) {
-			t.Errorf("error %v, want it interrupted", err)
-		}
-	})
-	n.wantNothingLeft()
-}
-
-func TestEveryVerbRefusesThePluginsOwnNamespace(t *testing.T) {
-	n := newNode(t)
-	for _, verb := range []string{"ADD", "DEL", "CHECK"} {
-		for _, path := range []string{n.netns, "/proc/self/ns/net"} {
-			n.wantError(call{verb: verb, id: "a", netns: path, conf: n.conf()}, types.ErrInvalidNetNS, "CNI_NETNS", path, "plugin itself")
-		}
-	}
-	n.wantNothingLeft()
-	if _, err := os.Stat(string(n.state)); err == nil {
-		t.Error("the state directory was made")
-	}
-}
-
-func TestAddRefusesWhatIsNoNetworkNamespace(t *testing.T) {
-	n := newNode(t)
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{file, t.TempDir(), "/proc/self/ns/mnt", "/dev/null", file + ".missing", file + "/below"} {
-		n.wantError(call{verb: "ADD", id: "a", netns: path, conf: n.conf()}, types.ErrInvalidNetNS, "CNI_NETNS", path)
-	}
-	n.wantNothingLeft()
-}
-
-func TestAddRefusesAnInterfaceThatExists(t *testing.T) {
-	n, pod := newNode(t), newNetns(t)
-	ip(t, pod, "link", "add", "eth0", "type", "veth", "peer", "name", "other")
-	n.wantError(call{verb: "ADD", id: "a", netns: pod, conf: n.conf()}, types.ErrInvalidEnvironmentVariables, "CNI_IFNAME", "eth0 exists already", pod)
-	n.wantNothingLeft()
-}
-
-func TestAddRefusesASecondAttachmentUnderTheSameName(t *testing.T) {
-	n := newNode(t)
-	first := newNetns(t)
-	n.add(call{id: "a", netns: first, conf: n.conf()})
-	n.wantError(call{verb: "ADD", id: "a", netns: newNetns(t), conf: n.conf()}, codeAttached, first, "10.99.0.2", "DEL")
-	if got := n.record("a").Netns; got != first {
-		t.Errorf("record now names %s, want %s", got, first)
-	}
-}
-
-func TestAddReplacesWhatAnEarlierBootLeft(t *testing.T) {
-	n, pod := newNode(t), newNetns(t)
-	n.add(call{id: "a", netns: pod, conf: n.conf()})
-	rec := n.record("a")
-	ip(t, n.netns, "link", "delete", rec.HostLink)
-	rec.BootID = "earlier"
-	store := endpoint.Store{Dir: n.state.Endpoints()}
-	if err := store.Write(rec); err != nil {
-		t.Fatal(err)
-	}
-	n.add(call{id: "a", netns: pod, conf: n.conf()})
-	if got := n.record("a").BootID; got == "earlier" {
-		t.Error("the record is still the earlier boot's")
-	}
-	n.must(call{verb: "DEL", id: "a", conf: n.conf()})
-	n.wantNothingLeft()
-}
-
-func TestAddFinishesOneThatWasKilled(t *testing.T) {
-	for name, damage := range map[string]func(t *testing.T, path string){
-		"record is whole": func(*testing.T, string) {},
-		"record is torn": func(t *testing.T, path string) {
-			if err := os.Truncate(path, 10); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			n, pod := newNode(t), newNetns(t)
-			n.add(call{id: "a", netns: pod, conf: n.conf()})
-			ip(t, n.netns, "link", "delete", n.record("a").HostLink)
-			damage(t, filepath.Join(n.state.Endpoints(), "a-eth0.json"))
-			n.add(call{id: "a", netns: pod, conf: n.conf()})
-			n.must(call{verb: "DEL", id: "a", conf: n.conf()})
-			n.wantNothingLeft()
-		})
 	}
 }
 

@@ -37,7 +37,7 @@ func (l *verbLog) finish(err error) {
 	if openErr != nil {
 		return
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	attrs := []any{
 		slog.String("verb", l.verb),
 		slog.String("container", l.args.ContainerID),
@@ -77,7 +77,7 @@ func openLog(dir string) (*os.File, error) {
 	if err != nil {
 		return f, nil
 	}
-	f.Close()
+	_ = f.Close()
 	return next, nil
 }
 

@@ -45,7 +45,7 @@ func main() {
 // plugin's own is refused by us before anything is done, not afterwards.
 func prepareEnvironment() {
 	if os.Getenv("CNI_PATH") == "" {
-		os.Setenv("CNI_PATH", filepath.Dir(os.Args[0]))
+		_ = os.Setenv("CNI_PATH", filepath.Dir(os.Args[0]))
 	}
-	os.Setenv("CNI_NETNS_OVERRIDE", "1")
+	_ = os.Setenv("CNI_NETNS_OVERRIDE", "1")
 }
