@@ -79,8 +79,10 @@ func (f File) Run(ctx context.Context, publish func([]Node), report func(error))
 			return nil
 		case <-events:
 			quiet.Reset(settle)
-		case <-lost: // events were dropped: look
-			quiet.Reset(settle)
+		case _, open := <-lost: // events were dropped: look
+			if open {
+				quiet.Reset(settle)
+			}
 		case <-ticker.C:
 			watch(watcher, filepath.Dir(f.Path))
 			quiet.Reset(0)

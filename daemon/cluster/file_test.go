@@ -174,8 +174,8 @@ func TestLastGoodListStandsAndTheReasonIsToldOnce(t *testing.T) {
 			w.wantReport(true)
 			w.wantSilence(100 * time.Millisecond)
 			_ = os.Remove(path)
-			for len(w.errs) > 0 { // the removal may be a reason of its own
-				<-w.errs
+			for range len(w.errs) { // the removal may be a reason of its own
+				t.Log(<-w.errs)
 			}
 			write(t, path, two)
 			for {
@@ -215,14 +215,14 @@ func TestRecallReturnsWhatWasRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Remember(path, want); err != nil {
+	if err = Remember(path, want); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Remember(path, want); err != nil {
+	if err = Remember(path, want); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.Stat(path)

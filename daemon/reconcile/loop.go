@@ -191,8 +191,9 @@ func (l *Loop) recall(reason string) bool {
 	return true
 }
 
-func (l *Loop) originName(o origin) string {
-	switch o {
+// originName says where the nodes in use are from.
+func (l *Loop) originName() string {
+	switch l.origin {
 	case fromMemory:
 		return l.cfg.StateDir.PeersFile()
 	case fromSource:

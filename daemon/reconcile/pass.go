@@ -26,9 +26,8 @@ const rounds = 3
 func (l *Loop) pass(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
-	nodes, origin := l.nodes, l.origin
 	start := time.Now()
-	d, operations, err := l.converge(ctx, nodes)
+	d, operations, err := l.converge(ctx, l.nodes)
 	if d.Self.Name != "" { // something could be decided
 		if err == nil {
 			settled := d.Desired
@@ -36,13 +35,13 @@ func (l *Loop) pass(ctx context.Context) error {
 		} else {
 			l.settled = nil
 		}
-		err = errors.Join(err, l.writeState(d, nodes))
+		err = errors.Join(err, l.writeState(d))
 		if err == nil {
 			err = l.cfg.Conflist.write()
 		}
 	}
 	err = withRemedy(l.cfg, err)
-	l.tell(d, nodes, origin, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
+	l.tell(d, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
 	return err
 }
 
@@ -86,10 +85,10 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 
 // writeState remembers the nodes and tells the plugin, also when something
 // else fails: pods that are there live by it.
-func (l *Loop) writeState(d Decision, nodes []cluster.Node) error {
+func (l *Loop) writeState(d Decision) error {
 	var errs []error
 	if l.fresh {
-		err := cluster.Remember(l.cfg.StateDir.PeersFile(), nodes)
+		err := cluster.Remember(l.cfg.StateDir.PeersFile(), l.nodes)
 		l.fresh = err != nil
 		errs = append(errs, err)
 	}
@@ -116,7 +115,7 @@ func sameCause(a, b string) bool {
 }
 
 // tell publishes the outcome for the status socket and logs what is new.
-func (l *Loop) tell(d Decision, nodes []cluster.Node, origin origin, pass status.Pass, err error) {
+func (l *Loop) tell(d Decision, pass status.Pass, err error) {
 	problems := make([]string, 0, len(d.Problems))
 	for _, p := range d.Problems {
 		problems = append(problems, p.Error())
@@ -133,7 +132,7 @@ func (l *Loop) tell(d Decision, nodes []cluster.Node, origin origin, pass status
 	}
 	l.report.Last = pass
 	l.report.Ready, l.report.Reason = err == nil, pass.Error
-	l.report.Nodes.Count, l.report.Nodes.Origin = len(nodes), l.originName(origin)
+	l.report.Nodes.Count, l.report.Nodes.Origin = len(l.nodes), l.originName()
 	if d.Self.Name != "" {
 		l.report.PodCIDRs, l.report.PodMTU, l.report.Pods = d.Self.PodCIDRs, d.Result.PodMTU, d.Pods
 		l.report.Paths, l.report.Problems = d.Result.Paths, problems
@@ -144,7 +143,7 @@ func (l *Loop) tell(d Decision, nodes []cluster.Node, origin origin, pass status
 	case err != nil && !sameCause(pass.Error, lastError):
 		l.log.Error("reconcile failed", "cause", pass.Error)
 	case err == nil && !wasReady:
-		l.log.Info("ready: the kernel holds what it should", "node", d.Self.Name, "mode", l.cfg.Topology.Mode, "podMTU", d.Result.PodMTU, "nodes", len(nodes), "operations", pass.Operations)
+		l.log.Info("ready: the kernel holds what it should", "node", d.Self.Name, "mode", l.cfg.Topology.Mode, "podMTU", d.Result.PodMTU, "nodes", len(l.nodes), "operations", pass.Operations)
 	case err == nil && pass.Operations > 0:
 		l.log.Info("reconciled", "operations", pass.Operations, "duration", pass.Duration)
 	}

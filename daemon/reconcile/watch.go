@@ -43,7 +43,8 @@ func watchDir(ctx context.Context, wait *sync.WaitGroup, dir string, log *slog.L
 						log.Warn("endpoint records cannot be watched any more", "cause", err.Error())
 					}
 				}
-			case <-watcher.Errors: // events were lost: look
+			case err := <-watcher.Errors: // events were lost: look
+				log.Debug("changes of endpoint records were missed", "cause", err)
 			}
 			select {
 			case reports <- struct{}{}:

@@ -46,7 +46,7 @@ func run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
-	listener, err := status.Listen(cfg.StateDir.Socket())
+	listener, err := status.Listen(ctx, cfg.StateDir.Socket())
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func TestSecondDaemonOnTheSameStateIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := acquire(dir); err == nil || !strings.Contains(err.Error(), string(dir)) || !strings.Contains(err.Error(), "runs already") {
+	if _, err = acquire(dir); err == nil || !strings.Contains(err.Error(), string(dir)) || !strings.Contains(err.Error(), "runs already") {
 		t.Errorf("error %v", err)
 	}
 	first.release()

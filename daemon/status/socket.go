@@ -19,7 +19,7 @@ const maxSocketPath = 107
 
 // Listen makes the local socket, mode 0600, in place of one that an earlier
 // daemon left behind. The caller makes sure that no other daemon runs.
-func Listen(path string) (net.Listener, error) {
+func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("status socket %s: the path is longer than %d bytes; choose a shorter stateDir", path, maxSocketPath)
 	}
@@ -29,7 +29,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("status socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("status socket: %w", err)
 	}

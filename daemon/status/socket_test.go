@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func serve(t *testing.T, path string, r Report) {
 	t.Helper()
-	l, err := Listen(path)
+	l, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestListenReplacesASocketLeftBehind(t *testing.T) {
 }
 
 func TestListenNamesAPathThatIsTooLong(t *testing.T) {
-	_, err := Listen(filepath.Join(t.TempDir(), strings.Repeat("x", 120)))
+	_, err := Listen(t.Context(), filepath.Join(t.TempDir(), strings.Repeat("x", 120)))
 	if err == nil || !strings.Contains(err.Error(), "shorter stateDir") {
 		t.Errorf("error %v", err)
 	}

@@ -21,7 +21,7 @@ func Compute(in Input) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := checkSelf(in, under); err != nil {
+	if err = checkSelf(in, under); err != nil {
 		return Result{}, err
 	}
 	peers, peerProblems := admitPeers(in, under)

@@ -83,7 +83,7 @@ func directPath(p peer, podCIDR netip.Prefix, under underlay) (Path, string) {
 	pods := familyOf(podCIDR.Addr())
 	up, haveOwn := under.byFamily[pods]
 	hop, havePeer := ofFamily(p.Addresses, pods)
-	if pods == ipv4 && !(haveOwn && havePeer) {
+	if pods == ipv4 && (!haveOwn || !havePeer) {
 		up, haveOwn = under.byFamily[ipv6]
 		hop, havePeer = ofFamily(p.Addresses, ipv6)
 	}
@@ -113,7 +113,7 @@ func tunnelPath(p peer, podCIDR netip.Prefix, under underlay, t tunnels, reason 
 	}
 	remote := p.Addresses[0]
 	if local := under.primary.addr; remote.Is4() != local.Is4() {
-		reason := fmt.Sprintf("its primary address %s is of another family than %s", remote, local)
+		reason = fmt.Sprintf("its primary address %s is of another family than %s", remote, local)
 		return refuse(reason), fmt.Errorf("node %s is not reached: %s; list the addresses of all nodes in the same order", p.Name, reason)
 	}
 	end, _ := tunnelAddress(podCIDR)
