@@ -71,12 +71,12 @@ func upLab(ctx context.Context, out io.Writer, options lab.Options) error {
 	if err := l.Start(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	fmt.Fprintf(out, "Lab %s is up: mode %s, ready in %.1f s; files in %s\n\n", l.Name(), l.Options().Mode, time.Since(start).Seconds(), l.Dir())
+	say(out, "Lab %s is up: mode %s, ready in %.1f s; files in %s\n\n", l.Name(), l.Options().Mode, time.Since(start).Seconds(), l.Dir())
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NODE\tSUBNET\tADDRESSES\tPODS GET")
+	say(table, "NODE\tSUBNET\tADDRESSES\tPODS GET\n")
 	for _, n := range l.Nodes() {
 		facts := n.Facts()
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", n.Name, n.Subnet, join(facts.Addresses), join(facts.PodCIDRs))
+		say(table, "%s\t%d\t%s\t%s\n", n.Name, n.Subnet, join(facts.Addresses), join(facts.PodCIDRs))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -85,6 +85,7 @@ func upLab(ctx context.Context, out io.Writer, options lab.Options) error {
 	tryNext(out, l.Name(),
 		"pods add "+first.Name+" web", "pods add "+last.Name+" client",
 		"exec "+first.Name+" -- ip route show proto 114", "down")
+	say(out, "  ropewayctl status --state-dir %s\n", first.StateDir())
 	return nil
 }
 
@@ -148,14 +149,14 @@ func labPods(name *string) *cobra.Command {
 
 func listPods(out io.Writer, l *lab.Lab) error {
 	if len(l.Pods()) == 0 {
-		fmt.Fprintf(out, "Lab %s has no pods.\n", l.Name())
+		say(out, "Lab %s has no pods.\n", l.Name())
 		tryNext(out, l.Name(), "pods add "+l.Nodes()[0].Name+" web")
 		return nil
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "POD\tNODE\tADDRESSES")
+	say(table, "POD\tNODE\tADDRESSES\n")
 	for _, p := range l.Pods() {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", p.Name, p.Node.Name, join(p.Addresses))
+		say(table, "%s\t%s\t%s\n", p.Name, p.Node.Name, join(p.Addresses))
 	}
 	return table.Flush()
 }
@@ -173,7 +174,7 @@ func addPod(ctx context.Context, out io.Writer, name, node, pod string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Pod %s on %s: %s\n", p.Name, node, join(p.Addresses))
+	say(out, "Pod %s on %s: %s\n", p.Name, node, join(p.Addresses))
 	for _, other := range l.Pods() {
 		if other != p {
 			tryNext(out, l.Name(), fmt.Sprintf("exec %s -- ping -c 3 %s", other.Name, p.Addresses[0]))
@@ -196,7 +197,7 @@ func removePod(ctx context.Context, out io.Writer, name, pod string) error {
 	if err := p.Detach(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Pod %s is gone.\n", pod)
+	say(out, "Pod %s is gone.\n", pod)
 	return nil
 }
 
@@ -226,7 +227,7 @@ func labDown(name *string) *cobra.Command {
 
 func downLabs(ctx context.Context, out io.Writer, names []string) error {
 	if len(names) == 0 {
-		fmt.Fprintln(out, "There is no lab.")
+		say(out, "There is no lab.\n")
 	}
 	var errs []error
 	for _, name := range names {
@@ -238,7 +239,7 @@ func downLabs(ctx context.Context, out io.Writer, names []string) error {
 			errs = append(errs, err)
 			continue
 		}
-		fmt.Fprintf(out, "Lab %s is gone.\n", name)
+		say(out, "Lab %s is gone.\n", name)
 	}
 	return errors.Join(errs...)
 }
@@ -260,14 +261,17 @@ func withLabTimeout(cmd *cobra.Command, fn func(context.Context) error) error {
 
 // tryNext suggests commands of `ropewayctl lab`.
 func tryNext(out io.Writer, name string, commands ...string) {
-	fmt.Fprintln(out, "\nTry next:")
+	say(out, "\nTry next:\n")
 	for _, command := range commands {
 		if name != labName {
 			command = "--name " + name + " " + command
 		}
-		fmt.Fprintln(out, "  ropewayctl lab", command)
+		say(out, "  ropewayctl lab %s\n", command)
 	}
 }
+
+// say writes for people; when they have gone, nothing is lost.
+func say(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
 
 func nodeNames(l *lab.Lab) string {
 	var names []string

@@ -28,7 +28,7 @@ func (d *demo) showInGuest(ctx context.Context, modes []topology.Mode, reason er
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	program, err := staticDemo(ctx, dir)
 	if err != nil {
 		return err
@@ -76,6 +76,6 @@ func static(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }

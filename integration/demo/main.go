@@ -103,6 +103,9 @@ func (d *demo) showAll(ctx context.Context, modes []topology.Mode) error {
 	var elsewhere []topology.Mode
 	var reason error
 	for _, mode := range modes {
+		if ctx.Err() != nil {
+			break
+		}
 		if err := lab.Supported(lab.Options{Mode: mode}); err != nil {
 			elsewhere, reason = append(elsewhere, mode), err
 			continue
@@ -156,4 +159,4 @@ func (d *demo) reportLeftovers(before lab.Machine) error {
 	return nil
 }
 
-func (d *demo) printf(format string, args ...any) { fmt.Fprintf(d.out, format, args...) }
+func (d *demo) printf(format string, args ...any) { _, _ = fmt.Fprintf(d.out, format, args...) }

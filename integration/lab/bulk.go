@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -59,7 +60,7 @@ func (s *BulkServer) take(conn net.Conn) {
 	for {
 		n, err := conn.Read(buffer)
 		total += uint64(n)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -98,7 +99,7 @@ func (ns *Namespace) SendBulk(ctx context.Context, server netip.AddrPort, length
 		return Transfer{}, err
 	}
 	conn := c.(*net.TCPConn)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 
 	buffer := make([]byte, 256<<10)

@@ -30,8 +30,9 @@ func (n *Node) StartDaemon(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
-	defer log.Close()
-	cmd := exec.Command(n.program("ropewayd"), "run", "--config", n.ConfigFile())
+	defer func() { _ = log.Close() }()
+	// The daemon runs on when ctx ends.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), n.program("ropewayd"), "run", "--config", n.ConfigFile())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = n.Dir, log, log
 	life := attached
 	if n.lab.options.Persistent {

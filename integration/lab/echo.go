@@ -96,19 +96,19 @@ func (ns *Namespace) Probe(ctx context.Context, server netip.AddrPort, size int)
 	if err != nil {
 		return Echo{}, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	deadline, ok := ctx.Deadline()
 	if limit := time.Now().Add(time.Second); !ok || deadline.After(limit) {
 		deadline = limit
 	}
-	if err := conn.SetDeadline(deadline); err != nil {
+	if err = conn.SetDeadline(deadline); err != nil {
 		return Echo{}, err
 	}
 	payload := make([]byte, size-headers(server.Addr()))
 	_, _ = rand.Read(payload[:nonce])
 
 	start := time.Now()
-	if _, err := conn.Write(payload); err != nil {
+	if _, err = conn.Write(payload); err != nil {
 		return Echo{}, explain(conn, err)
 	}
 	answer := make([]byte, len(payload)+1)

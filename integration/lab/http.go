@@ -69,7 +69,7 @@ func (ns *Namespace) GetHTTP(ctx context.Context, server netip.AddrPort) (HTTPAn
 	if err != nil {
 		return HTTPAnswer{}, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return HTTPAnswer{}, err

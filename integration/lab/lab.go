@@ -46,10 +46,10 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(options.Dir), 0o755); err != nil {
+	if err = os.MkdirAll(filepath.Dir(options.Dir), 0o755); err != nil {
 		return nil, fmt.Errorf("lab %s: %w", options.Name, err)
 	}
-	if err := os.Mkdir(options.Dir, 0o755); err != nil {
+	if err = os.Mkdir(options.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("lab %s: %w; is a lab of that name up? see: ropewayctl lab down", options.Name, err)
 	}
 	l := &Lab{options: options, owner: self(), nodes: map[string]*Node{}, pods: map[string]*Pod{}}
@@ -67,7 +67,7 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 }
 
 func (l *Lab) build(ctx context.Context) (err error) {
-	if err := l.save(); err != nil {
+	if err = l.save(); err != nil {
 		return err
 	}
 	if l.Router, err = createNamespace(l.namespaceName("router")); err != nil {
@@ -209,10 +209,10 @@ func (l *Lab) Close() error {
 		errs = append(errs, n.Kill9())
 	}
 	for _, p := range l.Pods() {
-		errs = append(errs, p.Namespace.Delete())
+		errs = append(errs, p.Delete())
 	}
 	for _, n := range l.Nodes() {
-		errs = append(errs, n.Namespace.Delete())
+		errs = append(errs, n.Delete())
 	}
 	for _, ns := range []*Namespace{l.Router, l.World} {
 		if ns != nil {

@@ -188,7 +188,7 @@ func TestNodesComeGoAndAreRenumbered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	if _, err := l.Node("n4").GetHTTP(t.Context(), server.Addr); err != nil {
 		t.Error(err)
 	}
@@ -203,7 +203,7 @@ func TestTwoLabsDoNotMeet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	if _, err := b.Node("n1").GetHTTP(t.Context(), server.Addr); err == nil {
 		t.Error("a node of one lab reached a server of the other")
 	}
@@ -275,7 +275,7 @@ func TestLaterProgramOpensAndClosesPersistentLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Node("n1").StartDaemon(t.Context()); err != nil {
+	if err = first.Node("n1").StartDaemon(t.Context()); err != nil {
 		t.Error(err)
 	}
 	second, err := Open(t.Context(), first.Name())
@@ -302,7 +302,7 @@ func TestDoComesBackWithErrorsPanicsAndGoexit(t *testing.T) {
 		t.Fatal(err)
 	}
 	cause := errors.New("cause")
-	if err := n.Do(func() error { return cause }); !errors.Is(err, cause) {
+	if err = n.Do(func() error { return cause }); !errors.Is(err, cause) {
 		t.Errorf("got %v", err)
 	}
 	func() {

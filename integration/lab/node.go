@@ -57,7 +57,7 @@ func (l *Lab) RemoveNode(_ context.Context, name string) error {
 			errs = append(errs, p.abandon())
 		}
 	}
-	errs = append(errs, n.Namespace.Delete(), os.RemoveAll(n.Dir))
+	errs = append(errs, n.Delete(), os.RemoveAll(n.Dir))
 	l.mu.Lock()
 	delete(l.nodes, name)
 	var rest []cluster.Node
@@ -175,7 +175,7 @@ func (n *Node) Renumber(_ context.Context, host int) error {
 			return err
 		}
 		for _, a := range now {
-			if err := h.AddrAdd(link, netlinkAddr(a)); err != nil {
+			if err = h.AddrAdd(link, netlinkAddr(a)); err != nil {
 				return fmt.Errorf("add %s: %w", a, err)
 			}
 		}

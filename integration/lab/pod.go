@@ -134,7 +134,7 @@ func (p *Pod) abandon() error {
 		delete(l.pods, p.Name)
 	}
 	l.mu.Unlock()
-	return p.Namespace.Delete()
+	return p.Delete()
 }
 
 // Address is the pod's address of a family, [IPv4] or [IPv6]; zero when it has

@@ -97,7 +97,7 @@ func (ns *Namespace) SendUDP(ctx context.Context, from netip.Addr, to netip.Addr
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_, err = conn.Write([]byte(payload))
 	return err
 }

@@ -69,7 +69,7 @@ func (m Machine) addMounts() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if fields := strings.Fields(lines.Text()); len(fields) > 4 {
@@ -196,11 +196,13 @@ func belongsToOther(thing string, labs map[string]state) bool {
 // descends says whether a process comes from this program, or has lost its
 // parent, so that it may.
 func descends(pid int) bool {
-	for pid > 1 {
+	if parent(pid) <= 1 {
+		return true
+	}
+	for ; pid > 1; pid = parent(pid) {
 		if pid == os.Getpid() {
 			return true
 		}
-		pid = parent(pid)
 	}
-	return true
+	return false
 }

@@ -34,11 +34,11 @@ func TestProbeTellsWhoRefusesALongPacket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 		node := l.Node("n1")
 		router := l.options.segment(1).gateway[map[Families]int{IPv4: 0, IPv6: 1}[family]].Addr()
 
-		if _, err := node.Probe(t.Context(), server.Addr, 1400); err != nil {
+		if _, err = node.Probe(t.Context(), server.Addr, 1400); err != nil {
 			t.Errorf("%s: 1400 bytes: %v", family, err)
 		}
 		_, err = node.Probe(t.Context(), server.Addr, 1401)
@@ -103,7 +103,7 @@ func TestBulkTransferArrivesWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	transfer, err := l.Node("n1").SendBulk(t.Context(), server.Addr, 50*time.Millisecond)
 	if err != nil || transfer.Bytes == 0 || transfer.BitsPerSecond() <= 0 {
 		t.Errorf("%+v, %v", transfer, err)
