@@ -1,8 +1,8 @@
 package scenarios
 
 import (
-	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 
@@ -32,13 +32,13 @@ func tryIPIP() error {
 		return fmt.Errorf("make a network namespace: %w", err)
 	}
 	defer ns.Close()
+	local := net.IPv4(192, 0, 2, 1) // without one it would be the module's own tunl0 again
 	for _, link := range []netlink.Link{
-		&netlink.Iptun{LinkAttrs: netlink.LinkAttrs{Name: "try-ipip"}},
-		&netlink.Sittun{LinkAttrs: netlink.LinkAttrs{Name: "try-sit"}},
+		&netlink.Iptun{LinkAttrs: netlink.LinkAttrs{Name: "try-ipip"}, Local: local},
+		&netlink.Sittun{LinkAttrs: netlink.LinkAttrs{Name: "try-sit"}, Local: local},
 		&netlink.Ip6tnl{LinkAttrs: netlink.LinkAttrs{Name: "try-ip6tnl"}, FlowBased: true},
 	} {
 		if err := netlink.LinkAdd(link); err != nil {
-			err = errors.Join(err, netlink.LinkDel(link))
 			return fmt.Errorf("this kernel has no %s: %w", link.Type(), err)
 		}
 	}

@@ -52,7 +52,10 @@ func (w *world) host(name string) (host, error) {
 	if name == "world" {
 		return host{w.lab.World, name, []netip.Addr{lab.WorldAddr(lab.IPv4), lab.WorldAddr(lab.IPv6)}}, nil
 	}
-	return host{}, fmt.Errorf("%s is no pod, no node and not `world`", name)
+	if name == "router" {
+		return host{w.lab.Router, name, nil}, nil
+	}
+	return host{}, fmt.Errorf("%s is no pod, no node and neither `world` nor `router`", name)
 }
 
 func (w *world) hosts(names ...string) ([]host, error) {
