@@ -83,7 +83,7 @@ func (a *application) do(op Op) error {
 	case RouteReplace:
 		return a.sendRoute(unix.NLM_F_CREATE|unix.NLM_F_REPLACE, op.RouteKey, op.Route)
 	case RouteDel:
-		return a.deleteRoute(op.RouteKey)
+		return a.deleteRoute(op)
 	case NeighbourReplace:
 		return a.setNeighbour(op.NeighbourKey, op.MAC)
 	case NeighbourDel:

@@ -23,10 +23,14 @@ type conn struct {
 	// handle is the library's socket, for what it does well: links and
 	// addresses.
 	handle *netlink.Handle
-	// strict is our own socket for the tables that grow with the cluster. The
-	// kernel filters its dumps (NETLINK_GET_STRICT_CHK, Linux 4.20) and
-	// explains its refusals (NETLINK_EXT_ACK).
+	// strict is our own socket for the tables that grow with the cluster: the
+	// kernel filters its dumps (NETLINK_GET_STRICT_CHK, Linux 4.20).
 	strict map[int]*nl.SocketHandle
+	// explained is our own socket for changes: the kernel explains its
+	// refusals (NETLINK_EXT_ACK). Dumps must not have that, because the
+	// library panics on a dump that ends with an explained error, as one of a
+	// missing routing table does.
+	explained map[int]*nl.SocketHandle
 }
 
 var _ Kernel = (*conn)(nil)
@@ -68,33 +72,32 @@ func newConn(ns netns.NsHandle) (_ *conn, err error) {
 	if err = c.handle.SetSocketTimeout(socketTimeout); err != nil {
 		return nil, err
 	}
+	if c.strict, err = openSocket(ns); err != nil {
+		return nil, err
+	}
+	fd := c.strict[unix.NETLINK_ROUTE].Socket.GetFd()
+	err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	if err != nil && !errors.Is(err, unix.ENOPROTOOPT) { // an older kernel; what is read is filtered again anyway
+		return nil, err
+	}
+	if c.explained, err = openSocket(ns); err != nil {
+		return nil, err
+	}
+	return c, c.explained[unix.NETLINK_ROUTE].Socket.SetExtAck(true)
+}
+
+// openSocket returns the library's form of a route netlink socket.
+func openSocket(ns netns.NsHandle) (map[int]*nl.SocketHandle, error) {
 	socket, err := nl.GetNetlinkSocketAt(ns, netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
-	c.strict = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
-	if err = configure(socket); err != nil {
+	timeout := unix.NsecToTimeval(socketTimeout.Nanoseconds())
+	if err := errors.Join(socket.SetSendTimeout(&timeout), socket.SetReceiveTimeout(&timeout)); err != nil {
+		socket.Close()
 		return nil, err
 	}
-	return c, nil
-}
-
-func configure(s *nl.NetlinkSocket) error {
-	timeout := unix.NsecToTimeval(socketTimeout.Nanoseconds())
-	if err := s.SetSendTimeout(&timeout); err != nil {
-		return err
-	}
-	if err := s.SetReceiveTimeout(&timeout); err != nil {
-		return err
-	}
-	if err := s.SetExtAck(true); err != nil {
-		return err
-	}
-	err := unix.SetsockoptInt(s.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	if errors.Is(err, unix.ENOPROTOOPT) {
-		return nil // an older kernel; what is read is filtered again anyway
-	}
-	return err
+	return map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, nil
 }
 
 // Close implements [Kernel].
@@ -103,20 +106,25 @@ func (c *conn) Close() error {
 		c.handle.Close()
 		c.handle = nil
 	}
-	for _, s := range c.strict {
-		s.Close()
+	for _, sockets := range []map[int]*nl.SocketHandle{c.strict, c.explained} {
+		for _, s := range sockets {
+			s.Close()
+		}
 	}
-	c.strict = nil
+	c.strict, c.explained = nil, nil
 	if !c.ns.IsOpen() {
 		return nil
 	}
 	return c.ns.Close()
 }
 
-// request returns a message for the strict socket.
+// request returns a message for the socket that fits it.
 func (c *conn) request(typ, flags int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(typ, flags)
-	req.Sockets = c.strict
+	req.Sockets = c.explained
+	if flags&unix.NLM_F_DUMP != 0 {
+		req.Sockets = c.strict
+	}
 	return req
 }
 

@@ -182,7 +182,7 @@ func (d *differ) addRoutes() {
 		case !ok, d.remade[have.Link]:
 			d.plan.add(RouteAdd{k, want})
 		case blocksGateway(k, have, want):
-			d.plan.add(RouteDel{k})
+			d.plan.add(RouteDel{k, have.Link})
 			d.plan.add(RouteAdd{k, want})
 		case have != want, d.lost[want.Src]:
 			d.plan.add(RouteReplace{k, want})
@@ -207,7 +207,7 @@ func checkedOnLink(r Route) bool {
 func (d *differ) deleteRoutes() {
 	for _, k := range sorted(d.actual.Routes, compareRoute) {
 		if _, ok := d.desired.Routes[k]; !ok && !d.vanishing(d.actual.Routes[k].Link) {
-			d.plan.add(RouteDel{k})
+			d.plan.add(RouteDel{k, d.actual.Routes[k].Link})
 		}
 	}
 }

@@ -147,15 +147,15 @@ delete table inet ropeway
 EOF
 ip route del 10.0.0.0/8 proto 114 metric 700
 ip route del 10.244.1.0/24 proto 114
-ip route del 10.244.1.5/32 proto 114
-ip route del 10.244.2.0/24 proto 114
-ip route del 10.244.3.0/24 proto 114
-ip route del 10.244.4.0/24 proto 114
+ip route del 10.244.1.5/32 dev rwp0123456789ab proto 114
+ip route del 10.244.2.0/24 dev ropeway-vxlan proto 114
+ip route del 10.244.3.0/24 dev eth0 proto 114
+ip route del 10.244.4.0/24 dev eth0 proto 114
 ip -6 route del fd00::/8 proto 114 metric 700
 ip -6 route del fd00:1::/64 proto 114 metric 1024
-ip -6 route del fd00:1::5/128 proto 114 metric 1024
-ip -6 route del fd00:2::/64 proto 114 metric 1024
-ip -6 route del fd00:3::/64 proto 114 metric 1024
+ip -6 route del fd00:1::5/128 dev rwp0123456789ab proto 114 metric 1024
+ip -6 route del fd00:2::/64 dev ropeway-vxlan proto 114 metric 1024
+ip -6 route del fd00:3::/64 dev eth0 proto 114 metric 1024
 bridge fdb del 02:00:00:00:00:02 dev ropeway-vxlan dst 192.0.2.2 self
 ip neighbour del 10.244.2.1 dev ropeway-vxlan
 ip neighbour del fd00:2::1 dev ropeway-vxlan
@@ -220,7 +220,7 @@ func TestPeerWithNewAddressKeepsItsForwardingEntryThroughout(t *testing.T) {
 func TestIPv6RouteGivesWayToOneThatItBlocks(t *testing.T) {
 	have, want := sampleState(), sampleState()
 	have.Routes[to("fd00:2::/64")] = Route{Type: Unicast, Link: "eth0", Gateway: ip("2001:db8::2")}
-	expected := `ip -6 route del fd00:2::/64 proto 114 metric 1024
+	expected := `ip -6 route del fd00:2::/64 dev eth0 proto 114 metric 1024
 ip -6 route add fd00:2::/64 via fd00:2::1 dev ropeway-vxlan onlink proto 114 src fd00:1::1
 `
 	if d := cmp.Diff(expected, Diff(have, want).String()); d != "" {

@@ -33,7 +33,9 @@ func (f *Fake) do(op Op) error {
 	case RouteReplace:
 		return f.replaceRoute(op.RouteKey, op.Route)
 	case RouteDel:
-		delete(f.state.Routes, op.RouteKey)
+		if have := f.state.Routes[op.RouteKey]; op.Link == "" || op.Link == have.Link {
+			delete(f.state.Routes, op.RouteKey)
+		}
 	case NeighbourReplace:
 		return f.setNeighbour(op.NeighbourKey, op.MAC)
 	case NeighbourDel:
@@ -84,6 +86,8 @@ func (f *Fake) addLink(l Link) error {
 		return errors.New("every tunnel device needs a local address, except ip6tnl, which takes none")
 	case l.Kind == VXLAN && (l.MAC == MAC{} || l.Port == 0):
 		return errors.New("a VXLAN device needs a MAC and a port")
+	case l.Remote.IsValid() && (l.Kind != SIT || !l.Remote.Is4()):
+		return errors.New("only a sit device has a remote end, of IPv4")
 	case (l.Kind == IPIP || l.Kind == SIT) && !l.Local.Is4():
 		return fmt.Errorf("local address %s is of the wrong family", l.Local)
 	}

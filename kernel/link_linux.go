@@ -39,8 +39,8 @@ func tunnelLink(l netlink.Link) Link {
 		link.Local = addrOf(t.Local)
 		odd = oddTunnel(t.Remote, t.Link, t.FlowBased)
 	case *netlink.Sittun:
-		link.Local = addrOf(t.Local)
-		odd = oddTunnel(t.Remote, t.Link, false)
+		link.Local, link.Remote = addrOf(t.Local), addrOf(t.Remote)
+		odd = oddTunnel(nil, t.Link, false)
 	case *netlink.Ip6tnl:
 		link.Local = addrOf(t.Local)
 		odd = oddTunnel(t.Remote, t.Link, false)
@@ -89,7 +89,7 @@ func deviceFor(l Link) (netlink.Link, error) {
 	case IPIP:
 		return &netlink.Iptun{LinkAttrs: attrs, Local: local, Ttl: outerTTL, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPIP}, nil
 	case SIT:
-		return &netlink.Sittun{LinkAttrs: attrs, Local: local, Ttl: outerTTL, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPV6}, nil
+		return &netlink.Sittun{LinkAttrs: attrs, Local: local, Remote: l.Remote.AsSlice(), Ttl: outerTTL, PMtuDisc: pathMTUDiscovery, Proto: unix.IPPROTO_IPV6}, nil
 	case IP6Tnl:
 		return &netlink.Ip6tnl{LinkAttrs: attrs, FlowBased: true}, nil
 	}

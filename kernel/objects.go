@@ -87,8 +87,11 @@ type Link struct {
 	Name  string
 	Kind  LinkKind
 	Local netip.Addr // outer source address; zero for ip6tnl, see [Encap]
-	MTU   int        // bytes, inner packet
-	Up    bool
+	// Remote is the outer destination of a sit device that leads to one peer;
+	// zero for every other device, where the route says it.
+	Remote netip.Addr
+	MTU    int // bytes, inner packet
+	Up     bool
 
 	MAC  MAC    // vxlan only
 	VNI  uint32 // vxlan only

@@ -62,9 +62,12 @@ type RouteReplace struct {
 	Route
 }
 
-// RouteDel deletes a route of ours, whatever its type and next hop.
+// RouteDel deletes a route of ours, whatever its type and next hop. With a
+// Link it spares a route to the same destination that has meanwhile been made
+// through another link.
 type RouteDel struct {
 	RouteKey
+	Link string // empty: through any link or none
 }
 
 // NeighbourReplace makes or changes a permanent neighbour entry.
@@ -120,6 +123,9 @@ func (o LinkAdd) String() string {
 	case IPIP:
 		words = append(words, "local", l.Local.String(), "mode ipip", tunnelTTL)
 	case SIT:
+		if l.Remote.IsValid() {
+			words = append(words, "remote", l.Remote.String())
+		}
 		words = append(words, "local", l.Local.String(), "mode ip6ip", tunnelTTL)
 	}
 	set := LinkSet{Name: l.Name, MTU: l.MTU}
@@ -165,7 +171,11 @@ func (o RouteReplace) String() string { return routeCommand("replace", o.RouteKe
 // String prints IPv6's default metric, because without one the command would
 // match routes of any metric.
 func (o RouteDel) String() string {
-	s := ipCommand(o.Dst) + " route del " + o.Dst.String() + " proto " + strconv.Itoa(RouteProtocol)
+	s := ipCommand(o.Dst) + " route del " + o.Dst.String()
+	if o.Link != "" {
+		s += " dev " + o.Link
+	}
+	s += " proto " + strconv.Itoa(RouteProtocol)
 	if m := o.kernelMetric(); m != 0 {
 		s += " metric " + strconv.Itoa(m)
 	}

@@ -270,7 +270,8 @@ func gatewayAttribute(dst, gateway netip.Addr) *nl.RtAttr {
 	return nl.NewRtAttr(unix.RTA_VIA, append(via, gateway.AsSlice()...))
 }
 
-func (a *application) deleteRoute(k RouteKey) error {
+func (a *application) deleteRoute(op RouteDel) error {
+	k := op.RouteKey
 	msg := nl.NewRtDelMsg()
 	msg.Family = family(k.Dst.Addr())
 	msg.Dst_len = uint8(k.Dst.Bits())
@@ -278,6 +279,13 @@ func (a *application) deleteRoute(k RouteKey) error {
 	req := a.conn.request(unix.RTM_DELROUTE, unix.NLM_F_ACK)
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.RTA_DST, k.Dst.Addr().AsSlice()))
+	if op.Link != "" {
+		index, err := a.index(op.Link)
+		if err != nil {
+			return err
+		}
+		req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
+	}
 	if m := k.kernelMetric(); m != 0 {
 		req.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(uint32(m))))
 	}

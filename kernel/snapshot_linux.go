@@ -50,7 +50,7 @@ func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 		interfaces: map[int]*Interface{},
 	}
 	for _, read := range []func(context.Context, *reading) error{
-		c.readLinks, c.readAddresses, c.readRoutes, c.readNeighbours, c.readFDB, c.readSysctls,
+		c.readLinks, c.readAddresses, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls,
 	} {
 		if err := read(ctx, r); err != nil {
 			return Snapshot{}, err
@@ -84,16 +84,29 @@ func (c *conn) readLinks(ctx context.Context, r *reading) error {
 			if link.Kind == VXLAN {
 				r.vxlans = append(r.vxlans, a.Index)
 			}
-		case isPodLink(a.Name):
-			if up {
-				r.snapshot.PodLinks[a.Name] = struct{}{}
-			}
+		case isPodLink(a.Name): // see readPodLinks
 		default:
 			kind := l.Type()
 			if kind == "device" { // the library's word for no kind
 				kind = ""
 			}
 			r.interfaces[a.Index] = &Interface{Name: a.Name, Kind: kind, MTU: a.MTU, Up: up}
+		}
+	}
+	return nil
+}
+
+// readPodLinks runs after routes and neighbours have been read: a pod that is
+// being attached meanwhile must not appear with its routes but without its
+// link, for they would be taken for leftovers.
+func (c *conn) readPodLinks(ctx context.Context, r *reading) error {
+	links, err := dump(ctx, "links", c.handle.LinkList)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if a := l.Attrs(); isPodLink(a.Name) && a.Flags&net.FlagUp != 0 {
+			r.snapshot.PodLinks[a.Name] = struct{}{}
 		}
 	}
 	return nil

@@ -118,7 +118,7 @@ func tunnelPath(p peer, podCIDR netip.Prefix, under underlay, t tunnels, reason 
 	}
 	end, _ := tunnelAddress(podCIDR)
 	return path{
-		Path:      Path{Peer: p.Name, PodCIDR: podCIDR, Via: tun.via, NextHop: remote, Link: tun.link.Name, Reason: reason},
+		Path:      Path{Peer: p.Name, PodCIDR: podCIDR, Via: tun.via, NextHop: remote, Link: tun.linkTo(remote).Name, Reason: reason},
 		peer:      p,
 		routed:    true,
 		tunnelEnd: end,
@@ -150,11 +150,16 @@ func addPath(s *kernel.State, p path, t tunnels) {
 		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: p.NextHop}
 	case ViaVXLAN:
 		mac := vtepMAC(p.NextHop)
-		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: p.tunnelEnd, OnLink: true, Src: tun.address}
-		s.Neighbours[kernel.NeighbourKey{Link: p.Link, IP: p.tunnelEnd}] = mac
+		hop, onLink := p.tunnelEnd, true
+		if hop.Is6() {
+			hop, onLink = linkLocal(mac), false
+		}
+		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: hop, OnLink: onLink, Src: tun.address}
+		s.Neighbours[kernel.NeighbourKey{Link: p.Link, IP: hop}] = mac
 		s.FDB[kernel.FDBEntry{Link: p.Link, MAC: mac, Dst: p.NextHop}] = struct{}{}
 	case ViaSIT:
-		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: compatible(p.NextHop), OnLink: true, Src: tun.address}
+		s.Links[p.Link] = tun.linkTo(p.NextHop)
+		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Src: tun.address}
 	case ViaIPIP:
 		s.Routes[key] = kernel.Route{Type: kernel.Unicast, Link: p.Link, Gateway: p.NextHop, OnLink: true, Src: tun.address}
 	case ViaIP6Tnl:

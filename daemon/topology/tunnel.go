@@ -2,9 +2,11 @@ package topology
 
 import (
 	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 
 	"github.com/ropeway-net/ropeway/kernel"
 )
@@ -126,6 +128,27 @@ func device(cfg Config, local netip.Addr, pods family) (kernel.Link, Via, int) {
 	}
 }
 
+// linkTo is the device that leads to one peer alone. A sit device keeps the
+// outer route of its last packet and gives it to the next one, whatever peer
+// that is for: with some peers on the same subnet and others behind a router,
+// a device for all of them would send to the wrong next hop. The shared one
+// holds the node's address in the tunnel.
+func (t tunnel) linkTo(remote netip.Addr) kernel.Link {
+	link := t.link
+	if t.via == ViaSIT {
+		link.Name, link.Remote = sitLink(remote), remote
+	}
+	return link
+}
+
+// sitLink encodes an IPv4 address in the seven characters that a link name has
+// left.
+func sitLink(remote netip.Addr) string {
+	b := remote.As4()
+	encoding := base32.HexEncoding.WithPadding(base32.NoPadding)
+	return kernel.TunnelPrefix + strings.ToLower(encoding.EncodeToString(b[:]))
+}
+
 // addTo puts the devices and their addresses into the state.
 func (t tunnels) addTo(s *kernel.State) {
 	for _, tun := range t {
@@ -150,11 +173,9 @@ func vtepMAC(primary netip.Addr) kernel.MAC {
 	return kernel.LocallyAdministered(sum[:])
 }
 
-// compatible writes an IPv4 address as the IPv6 next hop ::a.b.c.d, from which
-// a sit device without a fixed remote takes the outer destination.
-func compatible(a netip.Addr) netip.Addr {
-	b4 := a.As4()
-	var b [16]byte
-	copy(b[12:], b4[:])
-	return netip.AddrFrom16(b)
+// linkLocal is the next hop of IPv6 routes over VXLAN. The kernel takes a
+// link-local gateway as it is; any other it looks up although the route is
+// onlink, and refuses when some route leads there through another device.
+func linkLocal(vtep kernel.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: vtep[0] ^ 2, 9: vtep[1], 10: vtep[2], 11: 0xff, 12: 0xfe, 13: vtep[3], 14: vtep[4], 15: vtep[5]})
 }
