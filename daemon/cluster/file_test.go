@@ -3,9 +3,12 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,6 +166,7 @@ func TestLastGoodListStandsAndTheReasonIsToldOnce(t *testing.T) {
 		"damaged":   func(t *testing.T, path string) { write(t, path, "nodes: [") },
 		"removed":   func(t *testing.T, path string) { _ = os.Remove(path) },
 		"directory": func(t *testing.T, path string) { _ = os.Remove(path); _ = os.Mkdir(path, 0o755) },
+		"pipe":      func(t *testing.T, path string) { _ = os.Remove(path); _ = syscall.Mkfifo(path, 0o644) },
 	}
 	for name, spoil := range bad {
 		t.Run(name, func(t *testing.T) {
@@ -191,6 +195,48 @@ func TestLastGoodListStandsAndTheReasonIsToldOnce(t *testing.T) {
 			}
 			w.wantNodes("n1", "n2")
 		})
+	}
+}
+
+func TestChangeIsSeenWhileOthersWriteToTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nodes.yaml")
+	write(t, path, one)
+	w := watchFile(t, File{Path: path, Poll: time.Hour})
+	w.wantNodes("n1")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.WriteFile(filepath.Join(dir, "noise"), nil, 0o644)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	write(t, path, two)
+	w.wantNodes("n1", "n2")
+}
+
+func TestListOfTwentyThousandNodesIsReadInTime(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("nodes:\n")
+	const nodes = 20000
+	for i := range nodes {
+		fmt.Fprintf(&b, "- {name: n%d, addresses: [172.20.%d.%d], podCIDRs: [10.%d.%d.0/24]}\n", i, i>>8, i&255, i>>8, i&255)
+	}
+	path := filepath.Join(t.TempDir(), "nodes.yaml")
+	write(t, path, b.String())
+	start := time.Now()
+	got, err := File{Path: path}.Load()
+	if err != nil || len(got) != nodes {
+		t.Fatalf("%d nodes, %v", len(got), err)
+	}
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("it took %v", took)
 	}
 }
 
