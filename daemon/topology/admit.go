@@ -2,6 +2,8 @@ package topology
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -28,7 +30,7 @@ type refusal struct {
 func admitPeers(in Input, under underlay) ([]peer, []error) {
 	var problems []error
 	owners := ownersOf(in)
-	var claims claims
+	claims := newClaims(in)
 	for _, own := range in.Self.PodCIDRs {
 		claims.add(own, in.Self.Name)
 	}
@@ -98,36 +100,72 @@ func (o owners) within(p netip.Prefix) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// claims are pod CIDRs without overlap, in the order of their addresses.
-type claims []claim
+// claims are pod CIDRs without overlap and who has them. Of two prefixes that
+// overlap one contains the other, so two maps answer for thousands of nodes.
+type claims struct {
+	lengths []int // prefix lengths that occur, each once, of both families
+	// held finds a claim by its prefix, within by any wider prefix of a length
+	// that occurs.
+	held, within map[netip.Prefix]claim
+}
 
 type claim struct {
 	podCIDR netip.Prefix
 	node    string
 }
 
-// position is where a claim that starts at p's first address stands.
-func (c claims) position(p netip.Prefix) int {
-	n, _ := slices.BinarySearchFunc(c, p, func(have claim, want netip.Prefix) int {
-		return have.podCIDR.Addr().Compare(want.Addr())
-	})
-	return n
+// newClaims prepares for the pod CIDRs of the nodes.
+func newClaims(in Input) claims {
+	seen := map[int]bool{}
+	for _, node := range append([]cluster.Node{in.Self}, in.Peers...) {
+		for _, p := range node.PodCIDRs {
+			seen[p.Bits()] = true
+		}
+	}
+	return claims{
+		lengths: slices.Collect(maps.Keys(seen)),
+		held:    map[netip.Prefix]claim{},
+		within:  map[netip.Prefix]claim{},
+	}
 }
 
-func (c *claims) add(p netip.Prefix, node string) {
-	*c = slices.Insert(*c, c.position(p), claim{p, node})
+func (c claims) add(p netip.Prefix, node string) {
+	c.held[p] = claim{p, node}
+	for wider := range c.wider(p) {
+		if _, known := c.within[wider]; !known {
+			c.within[wider] = claim{p, node}
+		}
+	}
 }
 
-// overlapping needs to look at two neighbours only, since the claims do not
-// overlap each other.
+// overlapping returns a claim that shares addresses with p.
 func (c claims) overlapping(p netip.Prefix) (claim, bool) {
-	n := c.position(p)
-	for _, at := range []int{n - 1, n} {
-		if at >= 0 && at < len(c) && c[at].podCIDR.Overlaps(p) {
-			return c[at], true
+	if have, ok := c.held[p]; ok {
+		return have, true
+	}
+	if have, ok := c.within[p]; ok {
+		return have, true
+	}
+	for wider := range c.wider(p) {
+		if have, ok := c.held[wider]; ok {
+			return have, true
 		}
 	}
 	return claim{}, false
+}
+
+// wider yields the prefixes around p that may be claimed.
+func (c claims) wider(p netip.Prefix) iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		for _, bits := range c.lengths {
+			if bits >= p.Bits() {
+				continue
+			}
+			if wider, err := p.Addr().Prefix(bits); err == nil && !yield(wider) {
+				return
+			}
+		}
+	}
 }
 
 // objection returns why a pod CIDR of a peer cannot be routed, or "".

@@ -32,7 +32,8 @@ type tunnel struct {
 	address netip.Addr // own, of this family
 }
 
-// tunnels are the node's tunnels by family of the pods. There are none in direct mode, and none of a family that the node's pods do not have.
+// tunnels are the node's tunnels by family of the pods. There are none in
+// direct mode, and none of a family that the node's pods do not have.
 type tunnels map[family]tunnel
 
 // uses says which encapsulation the mode has for peers that need one.
