@@ -82,13 +82,14 @@ func (s Store) Read(containerID, ifName string) (Record, error) {
 	return r, nil
 }
 
-// Remove deletes the record durably. One that is not there is no error.
+// Remove deletes the record durably, and the claim that a killed ADD left. What
+// is not there is no error.
 func (s Store) Remove(containerID, ifName string) error {
 	path, err := s.path(containerID, ifName)
 	if err != nil {
 		return err
 	}
-	return statedir.Remove(path)
+	return errors.Join(statedir.Remove(path), statedir.Remove(claimPath(path)))
 }
 
 // List returns all readable records. Damaged files do not hide the others:
@@ -104,7 +105,7 @@ func (s Store) List() ([]Record, error) {
 	var records []Record
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".json") {
+		if !strings.HasSuffix(e.Name(), ".json") || strings.HasPrefix(e.Name(), statedir.TempPrefix) {
 			continue
 		}
 		path := filepath.Join(s.Dir, e.Name())
@@ -117,7 +118,7 @@ func (s Store) List() ([]Record, error) {
 			r, err = ParseRecord(b)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			errs = append(errs, fmt.Errorf("%s: %w; remove the file once its container is gone", path, err))
 			continue
 		}
 		records = append(records, r)

@@ -70,7 +70,7 @@ func TestDamagedRecordDoesNotHideTheOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, content := range map[string]string{"b-eth0.json": "{", ".tmp-x-eth0.json.123": "{", "notes.txt": "hello"} {
+	for name, content := range map[string]string{"b-eth0.json": "{", ".tmp-x-eth0.json.123": "{", ".tmp-y-eth0.json": "{", "notes.txt": "hello"} {
 		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestDamagedRecordDoesNotHideTheOthers(t *testing.T) {
 	if len(records) != 2 || records[0].ContainerID != "a" || records[1].ContainerID != "c" {
 		t.Errorf("records %v", records)
 	}
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "b-eth0.json") || strings.Contains(err.Error(), ".tmp-") {
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "b-eth0.json") || !strings.Contains(err.Error(), "remove the file") || strings.Contains(err.Error(), ".tmp-") {
 		t.Errorf("error %v, want it to name b-eth0.json alone", err)
 	}
 }

@@ -46,15 +46,17 @@ func WriteFile(path string, data []byte) (err error) {
 // crash left behind means nothing and may be removed.
 const TempPrefix = ".tmp-"
 
-// Remove deletes path durably. A file that is not there is no error.
+// Remove deletes path durably. A file that is not there is no error, on a
+// read-only file system neither, where the kernel does not look for it.
 func Remove(path string) error {
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
+	err := os.Remove(path)
+	if err == nil {
+		return SyncDir(filepath.Dir(path))
 	}
-	return SyncDir(filepath.Dir(path))
+	if _, statErr := os.Lstat(path); errors.Is(statErr, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // SyncDir makes renames and removals in dir durable.

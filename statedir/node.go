@@ -1,7 +1,6 @@
 package statedir
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +22,8 @@ type Node struct {
 	Sources []netip.Addr `json:"sources"`
 }
 
-// ErrNoNode means that the daemon has not written node.json.
+// ErrNoNode means that the daemon has not written node.json, or not in this
+// boot.
 var ErrNoNode = errors.New("the daemon has not prepared this node yet")
 
 // ReadNode reads node.json. An error for a missing file wraps [ErrNoNode].
@@ -42,11 +42,21 @@ func (d Dir) ReadNode() (Node, error) {
 	return n, nil
 }
 
+// ReadNodeOf reads node.json and refuses what the daemon wrote in another boot,
+// with an error that wraps [ErrNoNode]: the node may have other pod CIDRs now,
+// and its kernel is not prepared.
+func (d Dir) ReadNodeOf(bootID string) (Node, error) {
+	n, err := d.ReadNode()
+	if err == nil && n.BootID != bootID {
+		return Node{}, fmt.Errorf("%s is of an earlier boot: %w; is ropewayd running? see: ropewayctl status", d.NodeFile(), ErrNoNode)
+	}
+	return n, err
+}
+
 // ParseNode reads and checks the content of node.json.
 func ParseNode(b []byte) (Node, error) {
 	var n Node
-	dec := json.NewDecoder(bytes.NewReader(b))
-	if err := dec.Decode(&n); err != nil {
+	if err := json.Unmarshal(b, &n); err != nil {
 		return Node{}, fmt.Errorf("not valid: %w", err)
 	}
 	if n.BootID == "" || len(n.PodCIDRs) == 0 {
@@ -60,7 +70,7 @@ func ParseNode(b []byte) (Node, error) {
 		seen[p.Addr().Is4()] = true
 	}
 	for _, a := range n.Sources {
-		if !a.IsValid() || a.Is4In6() {
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
 			return Node{}, fmt.Errorf("not valid: source %q is no address", a)
 		}
 	}

@@ -33,6 +33,19 @@ func TestNodeThatIsWrittenIsReadBack(t *testing.T) {
 	}
 }
 
+func TestNodeFileOfAnotherBootDoesNotCount(t *testing.T) {
+	d := Dir(t.TempDir())
+	if err := d.WriteNode(Node{BootID: "boot", MTU: 1450, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.ReadNodeOf("boot"); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.ReadNodeOf("next"); !errors.Is(err, ErrNoNode) || !strings.Contains(err.Error(), d.NodeFile()) {
+		t.Errorf("error %v, want ErrNoNode with the path", err)
+	}
+}
+
 func TestBadNodeFileIsRefusedWithARemedy(t *testing.T) {
 	for name, content := range map[string]string{
 		"torn":            `{"bootID":"b","podCI`,
@@ -44,6 +57,8 @@ func TestBadNodeFileIsRefusedWithARemedy(t *testing.T) {
 		"mapped":          `{"bootID":"b","podCIDRs":["::ffff:10.1.0.0/120"],"mtu":1450}`,
 		"no MTU":          `{"bootID":"b","podCIDRs":["10.1.0.0/24"]}`,
 		"mapped source":   `{"bootID":"b","podCIDRs":["10.1.0.0/24"],"mtu":1450,"sources":["::ffff:10.1.0.1"]}`,
+		"zoned source":    `{"bootID":"b","podCIDRs":["10.1.0.0/24"],"mtu":1450,"sources":["fe80::1%eth0"]}`,
+		"more behind it":  `{"bootID":"b","podCIDRs":["10.1.0.0/24"],"mtu":1450}{}`,
 		"empty source":    `{"bootID":"b","podCIDRs":["10.1.0.0/24"],"mtu":1450,"sources":[""]}`,
 	} {
 		t.Run(name, func(t *testing.T) {

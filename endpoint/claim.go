@@ -1,0 +1,188 @@
+package endpoint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// ErrBusy means that another process is attaching the same interface of the
+// same container right now.
+var ErrBusy = errors.New("it is being attached by another process")
+
+// Claim is an attachment in the making: a locked file beside where its record
+// will be. Whoever finds such a file that nobody has locked knows that an ADD
+// was killed, and that there may be more of it than its record tells.
+type Claim struct {
+	store  Store
+	path   string // of the claim
+	record string // path of the record
+	file   *os.File
+	// Interrupted says that an earlier claim of the attachment was never
+	// released: its ADD was killed, and the kernel or an allocator may hold
+	// what no record names.
+	Interrupted bool
+}
+
+// Claim begins an attachment, or fails with [ErrBusy]. It lasts until Release
+// or the end of the process.
+func (s Store) Claim(containerID, ifName string) (*Claim, error) {
+	record, err := s.path(containerID, ifName)
+	if err != nil {
+		return nil, err
+	}
+	c := &Claim{store: s, record: record, path: claimPath(record)}
+	if err = c.open(); errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(s.Dir, 0o755); err == nil {
+			err = c.open()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("claim the attachment: %w", err)
+	}
+	return c, nil
+}
+
+func claimPath(record string) string {
+	return filepath.Join(filepath.Dir(record), statedir.TempPrefix+filepath.Base(record))
+}
+
+// open makes the claim's file, or takes over one that nobody has locked.
+func (c *Claim) open() error {
+	f, err := os.OpenFile(c.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		c.Interrupted = true
+		f, err = os.OpenFile(c.path, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return err
+	}
+	if err := lockNamed(f, c.path); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if !c.Interrupted {
+		c.file = f
+		return nil
+	}
+	// The file may be the record too, which must not be written into.
+	if err := errors.Join(os.Remove(c.path), f.Close()); err != nil {
+		return err
+	}
+	return c.open()
+}
+
+// lockNamed locks f, which must still be what path names.
+func lockNamed(f *os.File, path string) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return ErrBusy
+	}
+	if err != nil {
+		return &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	locked, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if named, err := os.Stat(path); err != nil || !os.SameFile(named, locked) {
+		return ErrBusy // it has ended, and another may have begun
+	}
+	return nil
+}
+
+// Write stores the record of the claimed attachment durably. There must be none.
+func (c *Claim) Write(r Record) error {
+	path, err := c.store.path(r.ContainerID, r.IfName)
+	if err != nil {
+		return err
+	}
+	if err := r.validate(); err != nil {
+		return err
+	}
+	if path != c.record {
+		return fmt.Errorf("%s: the claim is for %s", path, c.record)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode endpoint record: %w", err)
+	}
+	if _, err := c.file.Write(append(b, '\n')); err != nil {
+		return err
+	}
+	if err := c.file.Sync(); err != nil {
+		return err
+	}
+	if err := os.Link(c.path, c.record); err != nil {
+		return err
+	}
+	return statedir.SyncDir(c.store.Dir)
+}
+
+// Release ends the claim. The record stays if it was written.
+func (c *Claim) Release() error {
+	err := os.Remove(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // a DEL came meanwhile
+	}
+	return errors.Join(err, c.file.Close())
+}
+
+// Unfinished returns the records of attachments whose ADD was killed before the
+// record was in place, and removes claims that do not say whose they are, since
+// their ADD cannot have come far. Claims that live are left alone.
+func (s Store) Unfinished() ([]Record, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list claims of attachments: %w", err)
+	}
+	var records []Record
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), statedir.TempPrefix) || !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		path := filepath.Join(s.Dir, e.Name())
+		r, err := s.unfinished(path)
+		switch {
+		case err == nil:
+			records = append(records, r)
+		case errors.Is(err, ErrDamaged):
+			errs = append(errs, statedir.Remove(path))
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrBusy):
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return records, errors.Join(errs...)
+}
+
+func (s Store) unfinished(path string) (Record, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Record{}, err
+	}
+	defer f.Close()
+	if err := lockNamed(f, path); err != nil {
+		return Record{}, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := ParseRecord(b)
+	if err != nil {
+		return Record{}, err
+	}
+	if record, err := s.path(r.ContainerID, r.IfName); err != nil || claimPath(record) != path {
+		return Record{}, fmt.Errorf("%w: it stands in %s", ErrDamaged, path)
+	}
+	return r, nil
+}
