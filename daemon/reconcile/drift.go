@@ -2,7 +2,10 @@ package reconcile
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/ropeway-net/ropeway/kernel"
 )
@@ -60,9 +63,14 @@ func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
 		l.report.Drift[k] += n
 	}
 	l.mu.Unlock()
-	attrs := []any{}
-	for k, n := range counts {
-		attrs = append(attrs, slog.Int(k, n))
+	tell, untold := l.quarrel.repaired(time.Now())
+	if !tell {
+		return
 	}
-	l.log.Warn("drift repaired: somebody else changed what Ropeway owns", slog.Group("repaired", attrs...), "commands", commands(plan))
+	attrs := []any{}
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		attrs = append(attrs, slog.Int(k, counts[k]))
+	}
+	l.log.Warn("drift repaired: somebody else changed what Ropeway owns",
+		slog.Group("repaired", attrs...), "commands", commands(plan), "untoldRepairs", untold)
 }

@@ -142,7 +142,7 @@ func TestPaceBacksOffAfterFailures(t *testing.T) {
 	var waits []time.Duration
 	for range 8 {
 		p.started()
-		p.ended(errors.New("x"))
+		p.ended(errors.New("x"), 0)
 		waits = append(waits, p.fails)
 	}
 	want := []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 5 * time.Second, 5 * time.Second}
@@ -158,7 +158,7 @@ func TestPaceBacksOffAfterFailures(t *testing.T) {
 		t.Errorf("new facts wait %s", until)
 	}
 	p.started()
-	p.ended(nil)
+	p.ended(nil, 0)
 	if p.fails != 0 || !p.due.IsZero() {
 		t.Errorf("after success: %+v", p)
 	}

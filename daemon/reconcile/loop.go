@@ -39,6 +39,7 @@ type Loop struct {
 	fresh   bool          // nodes are from the source and not in peers.json yet
 	settled *kernel.State // desired state that the kernel was seen to hold; nil: none
 	told    told
+	quarrel quarrel
 
 	mu     sync.Mutex
 	report status.Report
@@ -118,16 +119,30 @@ func (l *Loop) Run(ctx context.Context) error {
 			pace.now()
 		case _, open := <-kernelChanged:
 			if !open {
-				kernelChanged = nil // resync finds what is not reported any more
+				l.log.Warn("changes of the kernel are not reported any more, listening again at the next resync", "resync", l.cfg.Resync)
+				kernelChanged = nil
 				continue
 			}
 			pace.later()
 		case <-resync.C:
+			if kernelChanged == nil {
+				kernelChanged = l.watchAgain(ctx)
+			}
 			pace.later()
 		case <-pace.timer.C:
 			l.step(ctx, pace)
 		}
 	}
+}
+
+// watchAgain listens anew after a socket broke, nil if that fails.
+func (l *Loop) watchAgain(ctx context.Context) <-chan struct{} {
+	changed, err := l.kernel.Watch(ctx)
+	if err != nil {
+		l.log.Error("changes of the kernel cannot be listened for", "cause", err.Error())
+		return nil
+	}
+	return changed
 }
 
 // step runs one pass with the latest news, unless the nodes are not known yet.
@@ -145,7 +160,8 @@ func (l *Loop) step(ctx context.Context, pace *pace) {
 	if ctx.Err() != nil {
 		return
 	}
-	pace.ended(err)
+	l.quarrel.forget(time.Now())
+	pace.ended(err, l.quarrel.rest)
 }
 
 // takeNews takes over what the source said and reports whether that calls for

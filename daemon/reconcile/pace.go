@@ -16,12 +16,14 @@ const (
 	lastBackoff  = 5 * time.Second
 )
 
-// pace decides when the next pass runs. New facts run soon; reports from the
-// kernel rest after a pass, and longer after a failed one.
+// pace decides when the next pass runs. A pass rests in proportion to its
+// length; reports from the kernel wait longer after a failure, and while
+// somebody undoes repairs.
 type pace struct {
 	timer *time.Timer
 	due   time.Time // when the timer fires; zero: it is not set
 	begin time.Time // of the last pass
+	calm  time.Time // nothing runs before
 	rest  time.Time // reports from the kernel wait until then
 	fails time.Duration
 }
@@ -33,15 +35,16 @@ func newPace() *pace {
 }
 
 // now asks for a pass because desired may have changed.
-func (p *pace) now() { p.at(time.Now().Add(debounce)) }
+func (p *pace) now() { p.at(latest(time.Now().Add(debounce), p.calm)) }
 
 // later asks for a pass because the kernel may have changed.
-func (p *pace) later() {
-	at := time.Now().Add(debounce)
-	if at.Before(p.rest) {
-		at = p.rest
+func (p *pace) later() { p.at(latest(time.Now().Add(debounce), p.rest)) }
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	p.at(at)
+	return a
 }
 
 func (p *pace) at(t time.Time) {
@@ -57,15 +60,17 @@ func (p *pace) started() {
 	p.begin = time.Now()
 }
 
-// ended plans the rest after a pass, and the next attempt if it failed.
-func (p *pace) ended(err error) {
+// ended plans the rest after a pass, and the next attempt if it failed. A
+// quarrel is what the rest is to be at least.
+func (p *pace) ended(err error, quarrel time.Duration) {
 	end := time.Now()
+	p.calm = end.Add(min(restFactor*end.Sub(p.begin), longestRest))
 	if err == nil {
 		p.fails = 0
-		p.rest = end.Add(min(restFactor*end.Sub(p.begin), longestRest))
+		p.rest = latest(p.calm, end.Add(quarrel))
 		return
 	}
 	p.fails = min(max(2*p.fails, firstBackoff), lastBackoff)
-	p.rest = end.Add(p.fails)
+	p.rest = latest(p.calm, end.Add(p.fails))
 	p.at(p.rest)
 }

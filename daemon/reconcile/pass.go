@@ -23,11 +23,14 @@ const passTimeout = 30 * time.Second
 const rounds = 3
 
 // pass brings the kernel to the desired state once and tells how that went.
-func (l *Loop) pass(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+func (l *Loop) pass(parent context.Context) error {
+	ctx, cancel := context.WithTimeout(parent, passTimeout)
 	defer cancel()
 	start := time.Now()
 	d, operations, err := l.converge(ctx, l.nodes)
+	if parent.Err() != nil {
+		return parent.Err() // told to stop: what failed for that reason is no news
+	}
 	if d.Self.Name != "" { // something could be decided
 		if err == nil {
 			settled := d.Desired
@@ -144,7 +147,7 @@ func (l *Loop) tell(d Decision, pass status.Pass, err error) {
 		l.log.Error("reconcile failed", "cause", pass.Error)
 	case err == nil && !wasReady:
 		l.log.Info("ready: the kernel holds what it should", "node", d.Self.Name, "mode", l.cfg.Topology.Mode, "podMTU", d.Result.PodMTU, "nodes", len(l.nodes), "operations", pass.Operations)
-	case err == nil && pass.Operations > 0:
+	case err == nil && pass.Operations > 0 && l.quarrel.untold == 0:
 		l.log.Info("reconciled", "operations", pass.Operations, "duration", pass.Duration)
 	}
 }
