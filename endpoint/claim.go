@@ -44,6 +44,9 @@ func (s Store) Claim(containerID, ifName string) (*Claim, error) {
 			err = c.open()
 		}
 	}
+	if errors.Is(err, fs.ErrExist) {
+		err = ErrBusy
+	}
 	if err != nil {
 		return nil, fmt.Errorf("claim the attachment: %w", err)
 	}
@@ -54,13 +57,30 @@ func claimPath(record string) string {
 	return filepath.Join(filepath.Dir(record), statedir.TempPrefix+filepath.Base(record))
 }
 
-// open makes the claim's file, or takes over one that nobody has locked.
+// open makes the claim's file. One that nobody has locked is removed first,
+// and not written into, for it may be the record too.
 func (c *Claim) open() error {
-	f, err := os.OpenFile(c.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		c.Interrupted = true
-		f, err = os.OpenFile(c.path, os.O_RDWR, 0)
+	err := c.create()
+	if !errors.Is(err, fs.ErrExist) {
+		return err
 	}
+	c.Interrupted = true
+	left, err := os.Open(c.path)
+	if err != nil {
+		return err
+	}
+	defer left.Close()
+	if err := lockNamed(left, c.path); err != nil {
+		return err
+	}
+	if err := os.Remove(c.path); err != nil {
+		return err
+	}
+	return c.create()
+}
+
+func (c *Claim) create() error {
+	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -68,15 +88,8 @@ func (c *Claim) open() error {
 		_ = f.Close()
 		return err
 	}
-	if !c.Interrupted {
-		c.file = f
-		return nil
-	}
-	// The file may be the record too, which must not be written into.
-	if err := errors.Join(os.Remove(c.path), f.Close()); err != nil {
-		return err
-	}
-	return c.open()
+	c.file = f
+	return nil
 }
 
 // lockNamed locks f, which must still be what path names.
