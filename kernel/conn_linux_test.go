@@ -145,12 +145,12 @@ func TestSnapshotTellsWhatBelongsToOthers(t *testing.T) {
 	if d := cmp.Diff(want, have, comparePrefixes); d != "" {
 		t.Errorf("interfaces (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff(map[string]struct{}{samplePodLink: {}}, snapshot.PodLinks); d != "" {
+	if d := cmp.Diff(map[string]Admin{samplePodLink: AdminUp}, snapshot.PodLinks); d != "" {
 		t.Errorf("pod links (-want +got):\n%s", d)
 	}
 	s.sh("ip link set " + samplePodLink + " down")
-	if snapshot, err = s.kernel.Snapshot(t.Context()); err != nil || len(snapshot.PodLinks) != 0 {
-		t.Errorf("a pod link that is down counts: %v, %v", snapshot.PodLinks, err)
+	if snapshot, err = s.kernel.Snapshot(t.Context()); err != nil || snapshot.PodLinks[samplePodLink] != AdminDown {
+		t.Errorf("a pod link that is down is not said to be: %v, %v", snapshot.PodLinks, err)
 	}
 }
 

@@ -17,7 +17,7 @@ type Fake struct {
 	mu         sync.Mutex
 	state      State
 	interfaces map[string]Interface
-	podLinks   map[string]struct{}
+	podLinks   map[string]Admin
 	// destinations is where each MAC was last forwarded to, by an entry
 	// without destination; it may name entries that are gone.
 	destinations map[FDBEntry]netip.Addr
@@ -36,7 +36,7 @@ func NewFake(interfaces ...Interface) *Fake {
 	f := &Fake{
 		state:        newState(),
 		interfaces:   map[string]Interface{},
-		podLinks:     map[string]struct{}{},
+		podLinks:     map[string]Admin{},
 		destinations: map[FDBEntry]netip.Addr{},
 		metrics:      map[int]struct{}{},
 		watchers:     map[chan struct{}]struct{}{},
@@ -60,7 +60,7 @@ func (f *Fake) SetInterface(i Interface) {
 func (f *Fake) AddPodLink(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.podLinks[name] = struct{}{}
+	f.podLinks[name] = AdminUp
 	f.report()
 }
 

@@ -45,7 +45,7 @@ type reading struct {
 // Snapshot implements [Kernel].
 func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 	r := &reading{
-		snapshot:   Snapshot{State: newState(), PodLinks: map[string]struct{}{}},
+		snapshot:   Snapshot{State: newState(), PodLinks: map[string]Admin{}},
 		names:      map[int]string{},
 		interfaces: map[int]*Interface{},
 	}
@@ -105,8 +105,13 @@ func (c *conn) readPodLinks(ctx context.Context, r *reading) error {
 		return err
 	}
 	for _, l := range links {
-		if a := l.Attrs(); isPodLink(a.Name) && a.Flags&net.FlagUp != 0 {
-			r.snapshot.PodLinks[a.Name] = struct{}{}
+		a := l.Attrs()
+		switch {
+		case !isPodLink(a.Name):
+		case a.Flags&net.FlagUp != 0:
+			r.snapshot.PodLinks[a.Name] = AdminUp
+		default:
+			r.snapshot.PodLinks[a.Name] = AdminDown
 		}
 	}
 	return nil

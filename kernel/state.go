@@ -61,8 +61,8 @@ type Interface struct {
 // Snapshot is what the kernel held at one moment.
 type Snapshot struct {
 	State      State
-	Interfaces []Interface         // sorted by name
-	PodLinks   map[string]struct{} // host ends of pod links that exist and are up
+	Interfaces []Interface      // sorted by name
+	PodLinks   map[string]Admin // host ends of pod links
 }
 
 // Kernel is one network namespace's kernel. Its methods are safe for one

@@ -76,12 +76,59 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 			d.Pods++
 		}
 	}
-	if recordsErr != nil {
-		d.Problems = append(slices.Clone(d.Problems), fmt.Errorf("%w; what the pods concerned have is left alone, detach them to repair this", recordsErr))
-		keepUnrecorded(&d.Desired, snapshot, records)
+	unrecorded, err := linksWithout(ctx, k, snapshot, records)
+	if err != nil {
+		return Decision{}, err
 	}
+	d.Problems = append(slices.Clone(d.Problems), recordProblems(unrecorded, recordsErr)...)
+	keepUnrecorded(&d.Desired, snapshot, unrecorded)
 	d.Plan = kernel.Diff(snapshot.State, d.Desired)
 	return d, nil
+}
+
+// linksWithout returns the pod links that have no record. Since a record is
+// written before its link is made and removed after, one that is missing is
+// lost, unless the pod was detached between snapshot and reading: then the
+// link is gone by now.
+func linksWithout(ctx context.Context, k kernel.Kernel, snapshot kernel.Snapshot, records []endpoint.Record) (map[string]kernel.Admin, error) {
+	unrecorded := maps.Clone(snapshot.PodLinks)
+	for _, r := range records {
+		delete(unrecorded, r.HostLink)
+	}
+	if len(unrecorded) == 0 {
+		return nil, nil
+	}
+	now, err := k.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the kernel: %w", err)
+	}
+	maps.DeleteFunc(unrecorded, func(link string, _ kernel.Admin) bool {
+		_, still := now.PodLinks[link]
+		return !still
+	})
+	return unrecorded, nil
+}
+
+// recordProblems tells of records that cannot be read or are lost.
+func recordProblems(unrecorded map[string]kernel.Admin, recordsErr error) []error {
+	const remedy = "what the pods concerned have is left alone, restart them to repair this"
+	var problems []error
+	if recordsErr != nil {
+		problems = append(problems, fmt.Errorf("%w; %s", recordsErr, remedy))
+	} else if len(unrecorded) > 0 {
+		links := slices.Sorted(maps.Keys(unrecorded))
+		problems = append(problems, fmt.Errorf("no endpoint record tells whose %s is; %s", firstOf(links), remedy))
+	}
+	return problems
+}
+
+// firstOf lists names, but not so many that nobody reads them.
+func firstOf(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
 }
 
 // split finds this node in the list.
@@ -97,27 +144,19 @@ func split(nodes []cluster.Node, cfg Config) (self cluster.Node, peers []cluster
 	if found {
 		return self, peers, nil
 	}
-	const most = 10
-	var names []string
-	for _, n := range nodes[:min(most, len(nodes))] {
+	names := make([]string, 0, len(nodes))
+	for _, n := range nodes {
 		names = append(names, n.Name)
 	}
-	list := strings.Join(names, ", ")
-	if len(nodes) > most {
-		list += fmt.Sprintf(" and %d more", len(nodes)-most)
-	}
-	return self, nil, fmt.Errorf("node %q is not in %s, which lists %s; add it there, or set node in the configuration; what is there stays", cfg.Node, cfg.SourceName, list)
+	return self, nil, fmt.Errorf("node %q is not in %s, which lists %s; add it there, or set node in the configuration; what is there stays", cfg.Node, cfg.SourceName, firstOf(names))
 }
 
 // keepUnrecorded leaves the routes and neighbours of pod links in place whose
-// records may be among those that cannot be read.
-func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, records []endpoint.Record) {
-	unknown := maps.Clone(snapshot.PodLinks)
-	for _, r := range records {
-		delete(unknown, r.HostLink)
-	}
+// records are lost or cannot be read: a pod must not be cut off because of a
+// file.
+func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, unrecorded map[string]kernel.Admin) {
 	for key, route := range snapshot.State.Routes {
-		if _, ok := unknown[route.Link]; !ok {
+		if _, ok := unrecorded[route.Link]; !ok {
 			continue
 		}
 		if _, taken := desired.Routes[key]; !taken {
@@ -125,7 +164,7 @@ func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, records []e
 		}
 	}
 	for key, mac := range snapshot.State.Neighbours {
-		if _, ok := unknown[key.Link]; ok {
+		if _, ok := unrecorded[key.Link]; ok {
 			desired.Neighbours[key] = mac
 		}
 	}

@@ -174,6 +174,25 @@ func TestDamagedRecordKeepsThePodsPath(t *testing.T) {
 }
 
 // TestAnyStateFollowsAnyOther replays a table of states in random order.
+func TestLostRecordKeepsThePodsPathAndIsTold(t *testing.T) {
+	b := newBench(t)
+	r := b.attach("c1", "10.244.1.5")
+	b.start()
+	b.publish(node(1), node(2))
+	b.until("the pod has a route", func() bool { _, ok := b.route("10.244.1.5/32"); return ok })
+	if err := os.RemoveAll(b.cfg.StateDir.Endpoints()); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the loss is told", func() bool { return strings.Contains(strings.Join(b.loop.Status().Problems, ""), r.HostLink) })
+	if _, ok := b.route("10.244.1.5/32"); !ok {
+		t.Error("the pod lost its route")
+	}
+	if err := b.records().Write(r); err != nil {
+		t.Fatal(err)
+	}
+	b.until("all is well again", func() bool { return len(b.loop.Status().Problems) == 0 })
+}
+
 func TestAnyStateFollowsAnyOther(t *testing.T) {
 	moved := node(2)
 	moved.Addresses = []netip.Addr{netip.MustParseAddr("192.168.1.77"), netip.MustParseAddr("fd00:1::77")}

@@ -44,7 +44,7 @@ func fixture(mode Mode, under, pods families) Input {
 		Self:     node(1, 1, under, pods),
 		Peers:    []cluster.Node{node(2, 1, under, pods), node(3, 2, under, pods)},
 		BootID:   "boot-a",
-		PodLinks: map[string]struct{}{},
+		PodLinks: map[string]kernel.Admin{},
 		Interfaces: []kernel.Interface{
 			{Name: "lo", MTU: 65536, Up: true, Addresses: prefixes("127.0.0.1/8", "::1/128")},
 			{Name: "eth0", MTU: 1500, Up: true},
@@ -59,7 +59,7 @@ func fixture(mode Mode, under, pods families) Input {
 	}
 	r := record("c1", families{"", pods.v4, pods.v6})
 	in.Endpoints = []endpoint.Record{r}
-	in.PodLinks[r.HostLink] = struct{}{}
+	in.PodLinks[r.HostLink] = kernel.AdminUp
 	return in
 }
 
@@ -164,7 +164,7 @@ func TestResultDoesNotDependOnOrder(t *testing.T) {
 		in.Peers = append(in.Peers, bad, node(4, 2, dual, dual), node(5, 1, dual, dual))
 		second := record("c2", only4) // claims the first one's address
 		in.Endpoints = append(in.Endpoints, second)
-		in.PodLinks[second.HostLink] = struct{}{}
+		in.PodLinks[second.HostLink] = kernel.AdminUp
 		in.Interfaces = append(in.Interfaces, kernel.Interface{Name: "eth1", MTU: 9000, Addresses: prefixes("10.244.5.1/30")})
 		first, err := Compute(in)
 		if err != nil {
@@ -352,6 +352,7 @@ func TestEndpointRoutesNeedLinkAndThisBoot(t *testing.T) {
 		want   bool
 	}{
 		{"attached", func(in *Input) {}, true},
+		{"link is down", func(in *Input) { in.PodLinks = map[string]kernel.Admin{in.Endpoints[0].HostLink: kernel.AdminDown} }, false},
 		{"link does not exist", func(in *Input) { in.PodLinks = nil }, false},
 		{"record of an earlier boot", func(in *Input) { in.BootID = "boot-b" }, false},
 		{"address that the machine itself holds", func(in *Input) {

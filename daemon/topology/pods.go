@@ -18,13 +18,13 @@ func compareEndpoints(a, b endpoint.Record) int {
 }
 
 // addEndpoints adds a host route and a permanent neighbour for each address of
-// each attached pod whose link exists. A record without a link is an
-// attachment that is just beginning or ending.
+// each attached pod whose link is up. A record without one is an attachment
+// that is just beginning or ending.
 func addEndpoints(s *kernel.State, in Input, sources []netip.Addr) []error {
 	holders := map[netip.Addr]endpoint.Record{}
 	var problems []error
 	for _, r := range in.Endpoints {
-		if _, exists := in.PodLinks[r.HostLink]; !exists || r.BootID != in.BootID {
+		if in.PodLinks[r.HostLink] != kernel.AdminUp || r.BootID != in.BootID {
 			continue
 		}
 		for _, a := range r.Addresses {

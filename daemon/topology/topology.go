@@ -38,9 +38,9 @@ type Input struct {
 	Self       cluster.Node
 	Peers      []cluster.Node // without Self
 	Endpoints  []endpoint.Record
-	BootID     string              // records of other boots are ignored
-	Interfaces []kernel.Interface  // of this node, Ropeway's own left out
-	PodLinks   map[string]struct{} // host ends that exist
+	BootID     string                  // records of other boots are ignored
+	Interfaces []kernel.Interface      // of this node, Ropeway's own left out
+	PodLinks   map[string]kernel.Admin // host ends
 }
 
 // Path is how pods of one peer and one family are reached.
