@@ -92,18 +92,3 @@ func code(err error) uint {
 	}
 	return types.ErrInternal
 }
-
-// withRemedy adds to an error of the filesystem under dir what to do about it.
-func withRemedy(dir string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w; free space or inodes on the filesystem of %s", err, dir)
-	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w; mount the filesystem of %s writable", err, dir)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w; CNI plugins need root, and write access to %s", err, dir)
-	}
-	return err
-}

@@ -40,7 +40,7 @@ func parseRoutes(raw []json.RawMessage) ([]Route, error) {
 			return nil, err
 		}
 		dst, err := netip.ParsePrefix(sec.Dst)
-		if err != nil {
+		if err != nil || dst.Addr().Is4In6() {
 			return nil, errorf(ErrConfig, "%s: dst %q is no prefix such as 0.0.0.0/0", where, sec.Dst)
 		}
 		r := Route{Dst: dst.Masked(), MTU: sec.MTU, AdvMSS: sec.AdvMSS, Priority: sec.Priority, Table: sec.Table, Scope: sec.Scope}

@@ -71,7 +71,9 @@ func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ..
 		if err := s.enterBoot(ctx); err != nil && !errors.Is(err, errBootNotWritten) {
 			return err
 		}
-		held, err := d.heldBy(ctx, holder, hint)
+		c, err := d.contentsOf(ctx, hint)
+		d.removeTemp(c.temp) // a killed ADD left it, of this attachment perhaps
+		held := addrsOf(c.held, holder)
 		if len(held) > 0 {
 			err = d.remove(held) // a file beside them that is damaged is not ours to report
 		}
@@ -122,17 +124,17 @@ func (s *Store) GC(ctx context.Context, keep []Attachment) ([]Reservation, error
 func (s *Store) locked(ctx context.Context, create bool, change func(directory) error) error {
 	if create {
 		if err := os.MkdirAll(string(s.dir), 0o755); err != nil {
-			return withRemedy(string(s.dir), err)
+			return statedir.Explain(err)
 		}
 	} else if _, err := os.Stat(string(s.dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	f, err := lock(ctx, string(s.dir))
 	if err != nil {
-		return withRemedy(string(s.dir), err)
+		return statedir.Explain(err)
 	}
 	defer f.Close()
-	return withRemedy(string(s.dir), change(s.dir))
+	return statedir.Explain(change(s.dir))
 }
 
 // errBootNotWritten means that the directory holds nothing of another boot, and
@@ -169,22 +171,22 @@ func (s *Store) enterBoot(ctx context.Context) error {
 	return nil
 }
 
-// heldBy returns the addresses that holder has, among hint, or among all where
-// hint is empty.
-func (d directory) heldBy(ctx context.Context, holder Attachment, hint []netip.Addr) ([]netip.Addr, error) {
-	var c contents
-	var err error
+// contentsOf reads the reservations of hint, or the whole directory where hint
+// is empty.
+func (d directory) contentsOf(ctx context.Context, hint []netip.Addr) (contents, error) {
 	if len(hint) == 0 {
-		c, err = d.scan(ctx)
+		return d.scan(ctx)
 	}
+	var c contents
+	var errs []error
 	for _, a := range hint {
-		got, ok, readErr := d.read(a)
+		holder, ok, err := d.read(a)
 		if ok {
-			c.held = append(c.held, Reservation{a, got})
+			c.held = append(c.held, Reservation{a, holder})
 		}
-		err = errors.Join(err, readErr)
+		errs = append(errs, err)
 	}
-	return addrsOf(c.held, holder), err
+	return c, errors.Join(errs...)
 }
 
 // addrsOf picks the addresses of holder. Reservations of old host-local name no

@@ -478,3 +478,18 @@ func TestLockOfARemovedDirectoryIsWorthNothing(t *testing.T) {
 		t.Error("a file that was replaced passes for the lock")
 	}
 }
+
+func TestReleaseWithoutAHintClearsWhatWasHalfWritten(t *testing.T) {
+	c := newConfig(t, "10.1.0.0/24")
+	s := Open(c.Dir(), thisBoot)
+	allocate(t, s, c, "a")
+	half := s.dir.path(statedir.TempPrefix + "123")
+	if err := os.WriteFile(half, []byte("killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	release(t, s, "killed")
+	if _, err := os.Stat(half); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", half, err)
+	}
+	same(t, "files", []string{"10.1.0.2"}, ls(t, c))
+}

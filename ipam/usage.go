@@ -32,7 +32,7 @@ func (s *Store) List(ctx context.Context) ([]Reservation, error) {
 	c, err := s.dir.scan(ctx)
 	slices.SortFunc(c.held, func(a, b Reservation) int { return a.Address.Compare(b.Address) })
 	if err != nil {
-		err = fmt.Errorf("list reservations: %w", withRemedy(string(s.dir), err))
+		err = fmt.Errorf("list reservations: %w", statedir.Explain(err))
 	}
 	return c.held, err
 }
@@ -53,7 +53,7 @@ func (s *Store) Usage(ctx context.Context, cfg Config) ([]Usage, error) {
 	}
 	names, err := s.dir.names()
 	if err != nil {
-		return nil, fmt.Errorf("count reservations: %w", withRemedy(string(s.dir), err))
+		return nil, fmt.Errorf("count reservations: %w", statedir.Explain(err))
 	}
 	var taken []netip.Addr
 	for _, name := range names {
@@ -100,18 +100,19 @@ func (s *Store) Check(ctx context.Context, containerID, ifName string, addrs []n
 		return errorf(ErrMissing, "container %s has no reservation in %s since the machine started; restart the pod", containerID, s.dir)
 	}
 	if len(addrs) == 0 {
-		held, err := s.dir.heldBy(ctx, holder, nil)
+		c, err := s.dir.scan(ctx)
+		held := addrsOf(c.held, holder)
 		if len(held) == 0 && err == nil {
 			err = errorf(ErrMissing, "container %s (%s) has no reservation in %s; restart the pod", containerID, ifName, s.dir)
 		}
 		if len(held) > 0 {
 			err = nil
 		}
-		return withRemedy(string(s.dir), err)
+		return statedir.Explain(err)
 	}
 	for _, a := range addrs {
 		if err := s.dir.check(holder, a); err != nil {
-			return withRemedy(string(s.dir), err)
+			return statedir.Explain(err)
 		}
 	}
 	return nil
@@ -151,7 +152,7 @@ func (s *Store) live() (bool, error) {
 	}
 	made, err := s.dir.boot()
 	if err != nil {
-		return false, withRemedy(string(s.dir), err)
+		return false, statedir.Explain(err)
 	}
 	return s.boot == "" || made == "" || made == s.boot, nil
 }
