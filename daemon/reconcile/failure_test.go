@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 func newDiscardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -286,6 +287,19 @@ func TestSysctlsThatCannotBeRememberedAreNotChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.untilHolds(node(1), node(2))
+}
+
+func TestDamagedSysctlMemoryKeepsNobodyFromWork(t *testing.T) {
+	b := newBench(t)
+	if err := statedir.WriteFile(b.cfg.StateDir.SysctlsFile(), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.publish(node(1), node(2))
+	b.untilHolds(node(1), node(2))
+	if m, err := readSysctls(b.cfg.StateDir, b.cfg.BootID); err != nil || m.Values["net/ipv4/ip_forward"].Before != "0" {
+		t.Errorf("%+v, %v", m, err)
+	}
 }
 
 func TestNamesOfTemporaryFilesMakeNoNewCause(t *testing.T) {

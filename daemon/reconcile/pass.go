@@ -67,7 +67,7 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 		if first.Empty() {
 			first = d.Plan
 		}
-		plan, refused := recordSysctls(l.cfg, d)
+		plan, refused := l.recordSysctls(d)
 		l.log.Debug("apply", "commands", commands(plan))
 		operations += len(plan.Ops)
 		if err := errors.Join(l.kernel.Apply(ctx, plan), refused); err != nil {

@@ -24,6 +24,9 @@ type sysctlValue struct {
 	Set    string `json:"set"` // what Ropeway made of it
 }
 
+// errDamaged says that sysctls.json means nothing.
+var errDamaged = errors.New("is damaged")
+
 // readSysctls returns an empty memory when there is none of this boot.
 func readSysctls(dir statedir.Dir, bootID string) (sysctlMemory, error) {
 	empty := sysctlMemory{BootID: bootID, Values: map[string]sysctlValue{}}
@@ -36,7 +39,7 @@ func readSysctls(dir statedir.Dir, bootID string) (sysctlMemory, error) {
 	}
 	var m sysctlMemory
 	if err := json.Unmarshal(b, &m); err != nil {
-		return empty, fmt.Errorf("read earlier sysctl values: %s is damaged: %w; remove it", dir.SysctlsFile(), err)
+		return empty, fmt.Errorf("read earlier sysctl values: %s %w: %w; remove it", dir.SysctlsFile(), errDamaged, err)
 	}
 	if m.BootID != bootID || m.Values == nil {
 		return empty, nil
@@ -47,7 +50,7 @@ func readSysctls(dir statedir.Dir, bootID string) (sysctlMemory, error) {
 // recordSysctls records the values that the plan is going to overwrite and
 // returns the plan. If they cannot be recorded the plan comes without these
 // changes: they could not be undone, while the rest of it can.
-func recordSysctls(cfg Config, d Decision) (kernel.Plan, error) {
+func (l *Loop) recordSysctls(d Decision) (kernel.Plan, error) {
 	var sets []kernel.SysctlSet
 	var rest kernel.Plan
 	for _, op := range d.Plan.Ops {
@@ -60,22 +63,26 @@ func recordSysctls(cfg Config, d Decision) (kernel.Plan, error) {
 	if len(sets) == 0 {
 		return d.Plan, nil
 	}
-	if err := rememberSysctls(cfg, sets, d.snapshot.State.Sysctls); err != nil {
+	memory, err := readSysctls(l.cfg.StateDir, l.cfg.BootID)
+	if errors.Is(err, errDamaged) {
+		l.log.Warn("earlier sysctl values are lost, cleanup will restore those of now", "cause", err.Error())
+		err = nil
+	}
+	if err == nil {
+		err = memory.add(l.cfg.StateDir, sets, d.snapshot.State.Sysctls)
+	}
+	if err != nil {
 		return rest, err
 	}
 	return d.Plan, nil
 }
 
-// rememberSysctls adds what sets overwrite to sysctls.json. The sysctls of
-// Ropeway's own links vanish with them and are not recorded.
-func rememberSysctls(cfg Config, sets []kernel.SysctlSet, now map[string]string) error {
-	memory, err := readSysctls(cfg.StateDir, cfg.BootID)
-	if err != nil {
-		return err
-	}
+// add puts what sets overwrite into sysctls.json. The sysctls of Ropeway's own
+// links vanish with them and are not recorded.
+func (m sysctlMemory) add(dir statedir.Dir, sets []kernel.SysctlSet, now map[string]string) error {
 	changed := false
 	for _, set := range sets {
-		value, known := memory.Values[set.Key]
+		value, known := m.Values[set.Key]
 		if !known {
 			value.Before = now[set.Key]
 		}
@@ -83,17 +90,17 @@ func rememberSysctls(cfg Config, sets []kernel.SysctlSet, now map[string]string)
 			continue
 		}
 		value.Set = set.Value
-		memory.Values[set.Key] = value
+		m.Values[set.Key] = value
 		changed = true
 	}
 	if !changed {
 		return nil
 	}
-	b, err := json.MarshalIndent(memory, "", "  ")
+	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode sysctl values: %w", err)
 	}
-	if err := statedir.WriteFile(cfg.StateDir.SysctlsFile(), append(b, '\n')); err != nil {
+	if err := statedir.WriteFile(dir.SysctlsFile(), append(b, '\n')); err != nil {
 		return fmt.Errorf("remember sysctl values before they are changed: %w", err)
 	}
 	return nil

@@ -18,7 +18,21 @@ type lock struct {
 	file *os.File
 }
 
+// acquire takes the lock of a state directory. It tries again when cleanup has
+// removed the file between opening and locking it.
 func acquire(dir statedir.Dir) (*lock, error) {
+	const attempts = 10
+	for range attempts {
+		l, err := tryAcquire(dir)
+		if err != nil || l.held() {
+			return l, err
+		}
+		l.release()
+	}
+	return nil, fmt.Errorf("state directory %s: somebody keeps removing its lock file; find out who", dir)
+}
+
+func tryAcquire(dir statedir.Dir) (*lock, error) {
 	path := filepath.Join(string(dir), "ropewayd.lock")
 	if err := os.MkdirAll(string(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("state directory: %w; make it writable or set stateDir", err)
@@ -38,6 +52,18 @@ func acquire(dir statedir.Dir) (*lock, error) {
 	_ = f.Truncate(0) // the number is for people; a full disk must not stop us
 	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	return &lock{file: f}, nil
+}
+
+// held says whether the locked file is still the one that others would lock.
+// It is not when the state directory was removed or another one put in its
+// place.
+func (l *lock) held() bool {
+	own, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(l.file.Name())
+	return err == nil && os.SameFile(own, there)
 }
 
 func (l *lock) release() { _ = l.file.Close() }

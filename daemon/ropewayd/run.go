@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
@@ -23,8 +24,24 @@ func source(cfg Config) (cluster.File, string) {
 	return cluster.File{Path: cfg.NodesFile}, "nodes file " + cfg.NodesFile
 }
 
-// run is the daemon.
-func run(ctx context.Context, cfg Config) (err error) {
+// errStateLost says that the state directory was removed, or another one put
+// in its place, and with it lock and status socket.
+var errStateLost = errors.New("the state directory was removed or replaced")
+
+// heldInterval is the time between two looks at the state directory.
+const heldInterval = time.Second
+
+// run is the daemon. It begins anew when its state directory is gone.
+func run(ctx context.Context, cfg Config) error {
+	for {
+		if err := serve(ctx, cfg); !errors.Is(err, errStateLost) {
+			return err
+		}
+	}
+}
+
+// serve is one life of the daemon, with one state directory.
+func serve(ctx context.Context, cfg Config) (err error) {
 	level, err := parseLevel(cfg.LogLevel)
 	if err != nil {
 		return err
@@ -53,10 +70,11 @@ func run(ctx context.Context, cfg Config) (err error) {
 	nodes, _ := source(cfg)
 	loop := reconcile.New(settings, k, nodes, log)
 
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	var wait sync.WaitGroup
 	defer wait.Wait()
-	defer cancel()
+	defer cancel(nil)
+	wait.Go(func() { watchLock(ctx, lock, cancel) })
 	wait.Go(func() {
 		if err := status.Serve(ctx, listener, loop.Status); err != nil {
 			log.Error("status is not served any more", "cause", err.Error())
@@ -67,8 +85,30 @@ func run(ctx context.Context, cfg Config) (err error) {
 		log.Error("stop", "cause", err.Error())
 		return err
 	}
+	if errors.Is(context.Cause(ctx), errStateLost) {
+		log.Error("start again", "cause", errStateLost.Error(), "stateDir", cfg.StateDir)
+		return errStateLost
+	}
 	log.Info("stop: paths and pods stay as they are")
 	return nil
+}
+
+// watchLock ends the daemon's work when its lock is no longer the one that
+// others would take.
+func watchLock(ctx context.Context, lock *lock, end context.CancelCauseFunc) {
+	ticker := time.NewTicker(heldInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if !lock.held() {
+				end(errStateLost)
+				return
+			}
+		}
+	}
 }
 
 // printPlan prints what the daemon would do, and writes nothing anywhere.

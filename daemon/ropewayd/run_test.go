@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -93,6 +96,36 @@ func TestSecondDaemonOnTheSameStateIsRefused(t *testing.T) {
 	second.remove()
 	if _, err := os.Stat(string(dir)); err == nil {
 		t.Error("the state directory is still there")
+	}
+}
+
+func TestLossOfTheStateDirectoryEndsTheWork(t *testing.T) {
+	dir := statedir.Dir(filepath.Join(t.TempDir(), "state"))
+	held, err := acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.release()
+	if !held.held() {
+		t.Error("a fresh lock is not held")
+	}
+	if err := os.RemoveAll(string(dir)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go watchLock(ctx, held, cancel)
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * heldInterval):
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, errStateLost) {
+		t.Errorf("cause %v", cause)
+	}
+	if again, err := acquire(dir); err != nil || !again.held() {
+		t.Errorf("the next life cannot begin: %v", err)
+	} else {
+		again.release()
 	}
 }
 
