@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -39,17 +40,22 @@ func Recall(path string) ([]Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recall nodes: %w", err)
 	}
-	var m memory
-	if err := json.Unmarshal(b, &m); err != nil {
+	nodes, err := parseMemory(b)
+	if err != nil {
 		return nil, fmt.Errorf("recall nodes: %s is damaged: %w", path, err)
 	}
+	return nodes, nil
+}
+
+// parseMemory is as strict as [Parse]: nodes that contradict each other were
+// never remembered.
+func parseMemory(b []byte) ([]Node, error) {
+	var m memory
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, err
+	}
 	if len(m.Nodes) == 0 {
-		return nil, fmt.Errorf("recall nodes: %s holds none", path)
+		return nil, errors.New("it holds no nodes")
 	}
-	for _, n := range m.Nodes {
-		if err := n.validate(); err != nil {
-			return nil, fmt.Errorf("recall nodes: %s is damaged: node %q: %w", path, n.Name, err)
-		}
-	}
-	return m.Nodes, nil
+	return m.Nodes, Validate(m.Nodes)
 }

@@ -125,3 +125,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseMemory(f *testing.F) {
+	f.Add([]byte(`{"nodes":[{"name":"n1","addresses":["192.168.1.11"],"podCIDRs":["10.244.1.0/24"]}]}`))
+	f.Add([]byte(`{"nodes":[{"name":"n1","addresses":["::ffff:1.2.3.4"],"podCIDRs":["::/0"]}]}`))
+	f.Add([]byte(`{"nodes":[{"name":"n1","addresses":["fe80::1%eth0"],"podCIDRs":[""]}]}`))
+	f.Add([]byte(`{"nodes":null}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		nodes, err := parseMemory(in)
+		if err != nil {
+			return
+		}
+		if len(nodes) == 0 {
+			t.Error("no nodes and no error")
+		}
+		if err := Validate(nodes); err != nil {
+			t.Errorf("nodes are not valid: %v", err)
+		}
+	})
+}
