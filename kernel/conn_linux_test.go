@@ -57,7 +57,7 @@ func TestDiffRepairsDamage(t *testing.T) {
 		"ip -6 route add fd99::/64 dev eth0 metric 5 proto 114",
 		"ip route replace blackhole 10.244.1.0/24 proto 114",
 		"ip neighbour del 10.244.2.1 dev ropeway-vxlan",
-		"ip neighbour replace fd00:2::1 lladdr 02:ff:00:00:00:00 dev ropeway-vxlan nud permanent",
+		"ip neighbour replace fe80::2 lladdr 02:ff:00:00:00:00 dev ropeway-vxlan nud permanent",
 		"ip neighbour replace 10.244.1.5 lladdr 02:ff:00:00:00:00 dev rwp0123456789ab nud reachable",
 		"ip neighbour add 10.244.9.9 lladdr 02:ff:00:00:00:00 dev ropeway-vxlan nud permanent",
 		"bridge fdb del 02:00:00:00:00:02 dev ropeway-vxlan dst 192.0.2.2",

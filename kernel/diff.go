@@ -181,27 +181,10 @@ func (d *differ) addRoutes() {
 		switch {
 		case !ok, d.remade[have.Link]:
 			d.plan.add(RouteAdd{k, want})
-		case blocksGateway(k, have, want):
-			d.plan.add(RouteDel{k, have.Link})
-			d.plan.add(RouteAdd{k, want})
 		case have != want, d.lost[want.Src]:
 			d.plan.add(RouteReplace{k, want})
 		}
 	}
-}
-
-// blocksGateway says whether the kernel would refuse to replace have by want:
-// it accepts an onlink IPv6 gateway only if the main table does not lead to it
-// through another device, which the route that is being replaced does where
-// the gateway is inside its destination.
-func blocksGateway(k RouteKey, have, want Route) bool {
-	return checkedOnLink(want) && have.Type != Unreachable && have.Link != want.Link && k.Dst.Contains(want.Gateway)
-}
-
-// checkedOnLink says whether the kernel looks up the route's gateway although
-// it is declared to be onlink. It does not for IPv4 and link-local gateways.
-func checkedOnLink(r Route) bool {
-	return r.OnLink && r.Gateway.Is6() && !r.Gateway.IsLinkLocalUnicast()
 }
 
 func (d *differ) deleteRoutes() {

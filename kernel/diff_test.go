@@ -113,7 +113,7 @@ sysctl -qw net/ipv4/conf/ropeway-vxlan/rp_filter=2
 ip address add 10.244.1.1/32 dev ropeway-vxlan
 ip address add fd00:1::1/128 dev ropeway-vxlan nodad noprefixroute
 ip neighbour replace 10.244.2.1 lladdr 02:00:00:00:00:02 dev ropeway-vxlan nud permanent
-ip neighbour replace fd00:2::1 lladdr 02:00:00:00:00:02 dev ropeway-vxlan nud permanent
+ip neighbour replace fe80::2 lladdr 02:00:00:00:00:02 dev ropeway-vxlan nud permanent
 ip neighbour replace 10.244.1.5 lladdr 02:00:00:00:00:05 dev rwp0123456789ab nud permanent
 ip neighbour replace fd00:1::5 lladdr 02:00:00:00:00:05 dev rwp0123456789ab nud permanent
 bridge fdb replace 02:00:00:00:00:02 dev ropeway-vxlan dst 192.0.2.2 self permanent
@@ -126,7 +126,7 @@ ip route add 10.244.4.0/24 via inet6 2001:db8::4 dev eth0 proto 114
 ip -6 route add unreachable fd00::/8 proto 114 metric 700
 ip -6 route add unreachable fd00:1::/64 proto 114
 ip -6 route add fd00:1::5/128 dev rwp0123456789ab proto 114 src fd00:1::1
-ip -6 route add fd00:2::/64 via fd00:2::1 dev ropeway-vxlan onlink proto 114 src fd00:1::1
+ip -6 route add fd00:2::/64 via fe80::2 dev ropeway-vxlan proto 114 src fd00:1::1
 ip -6 route add fd00:3::/64 via 2001:db8::3 dev eth0 proto 114
 nft -f - <<'EOF'
 add table inet ropeway
@@ -158,7 +158,7 @@ ip -6 route del fd00:2::/64 dev ropeway-vxlan proto 114 metric 1024
 ip -6 route del fd00:3::/64 dev eth0 proto 114 metric 1024
 bridge fdb del 02:00:00:00:00:02 dev ropeway-vxlan dst 192.0.2.2 self
 ip neighbour del 10.244.2.1 dev ropeway-vxlan
-ip neighbour del fd00:2::1 dev ropeway-vxlan
+ip neighbour del fe80::2 dev ropeway-vxlan
 ip neighbour del 10.244.1.5 dev rwp0123456789ab
 ip neighbour del fd00:1::5 dev rwp0123456789ab
 ip address del 10.244.1.1/32 dev ropeway-vxlan
@@ -179,7 +179,7 @@ func TestRemadeLinkGetsBackWhatLivedOnIt(t *testing.T) {
 		"ip link del dev ropeway-vxlan\nip link add name ropeway-vxlan",
 		"sysctl -qw net/ipv4/conf/ropeway-vxlan/rp_filter=2\n",
 		"ip address add 10.244.1.1/32 dev ropeway-vxlan\n",
-		"ip neighbour replace fd00:2::1 lladdr",
+		"ip neighbour replace fe80::2 lladdr",
 		"bridge fdb replace 02:00:00:00:00:02",
 		"ip route add 10.244.2.0/24 via",
 		// Its source was lost with the link, and the kernel drops it for that.
@@ -217,12 +217,10 @@ func TestPeerWithNewAddressKeepsItsForwardingEntryThroughout(t *testing.T) {
 	}
 }
 
-func TestIPv6RouteGivesWayToOneThatItBlocks(t *testing.T) {
+func TestIPv6RouteIsReplacedInPlaceByOneThroughATunnel(t *testing.T) {
 	have, want := sampleState(), sampleState()
 	have.Routes[to("fd00:2::/64")] = Route{Type: Unicast, Link: "eth0", Gateway: ip("2001:db8::2")}
-	expected := `ip -6 route del fd00:2::/64 dev eth0 proto 114 metric 1024
-ip -6 route add fd00:2::/64 via fd00:2::1 dev ropeway-vxlan onlink proto 114 src fd00:1::1
-`
+	expected := "ip -6 route replace fd00:2::/64 via fe80::2 dev ropeway-vxlan proto 114 src fd00:1::1\n"
 	if d := cmp.Diff(expected, Diff(have, want).String()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
@@ -245,7 +243,10 @@ func manyPeers(n int) State {
 		mac := MAC{2, 1, 0, 0, byte(i >> 8), byte(i)}
 		for dst, source := range map[netip.Prefix]string{v4: "10.244.1.1", v6: "fd00:1::1"} {
 			gateway := dst.Addr().Next()
-			s.Routes[RouteKey{Dst: dst}] = Route{Type: Unicast, Link: VXLANLink, Gateway: gateway, OnLink: true, Src: ip(source)}
+			if dst.Addr().Is6() {
+				gateway = ip(fmt.Sprintf("fe80::1:%x", i))
+			}
+			s.Routes[RouteKey{Dst: dst}] = Route{Type: Unicast, Link: VXLANLink, Gateway: gateway, OnLink: gateway.Is4(), Src: ip(source)}
 			s.Neighbours[NeighbourKey{VXLANLink, gateway}] = mac
 		}
 		s.FDB[FDBEntry{VXLANLink, mac, ip(fmt.Sprintf("198.18.%d.%d", i/250, 1+i%250))}] = struct{}{}

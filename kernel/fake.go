@@ -21,7 +21,6 @@ type Fake struct {
 	// destinations is where each MAC was last forwarded to, by an entry
 	// without destination; it may name entries that are gone.
 	destinations map[FDBEntry]netip.Addr
-	metrics      map[int]struct{} // that any route ever had
 	fail         func(Op) error
 	applies      int
 	applied      []Op
@@ -38,7 +37,6 @@ func NewFake(interfaces ...Interface) *Fake {
 		interfaces:   map[string]Interface{},
 		podLinks:     map[string]Admin{},
 		destinations: map[FDBEntry]netip.Addr{},
-		metrics:      map[int]struct{}{},
 		watchers:     map[chan struct{}]struct{}{},
 	}
 	for _, i := range interfaces {

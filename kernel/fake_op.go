@@ -197,7 +197,6 @@ func (f *Fake) replaceRoute(k RouteKey, r Route) error {
 	if k.Dst != k.Dst.Masked() || !k.Dst.IsValid() {
 		return fmt.Errorf("destination %s has host bits", k.Dst)
 	}
-	f.metrics[k.Metric] = struct{}{}
 	if r.Type == Unreachable {
 		if r != (Route{Type: Unreachable}) {
 			return errors.New("an unreachable route has no next hop")
@@ -236,37 +235,12 @@ func (f *Fake) checkGateway(k RouteKey, r Route) error {
 		return fmt.Errorf("gateway %s cannot serve an IPv6 destination", gw)
 	case f.isLocal(gw):
 		return fmt.Errorf("gateway %s is an address of this node", gw)
-	case checkedOnLink(r):
-		return f.checkOnLink(gw, r.Link)
+	case r.OnLink && gw.Is6() && !gw.IsLinkLocalUnicast():
+		return fmt.Errorf("gateway %s is onlink but not link-local: the kernel refuses it as soon as a route leads there through another link", gw)
 	case r.OnLink, gw.Is6() && gw.IsLinkLocalUnicast():
 		return nil
 	case !f.isOnLink(gw, r.Link):
 		return fmt.Errorf("gateway %s is not on %s", gw, r.Link)
-	}
-	return nil
-}
-
-// checkOnLink refuses an onlink IPv6 gateway to which the main table leads
-// through another device, default routes aside.
-func (f *Fake) checkOnLink(gw netip.Addr, link string) error {
-	for bits := gw.BitLen(); bits > 0; bits-- {
-		p, _ := gw.Prefix(bits)
-		for _, i := range f.interfaces {
-			for _, a := range i.Addresses {
-				if a.Masked() == p && i.Name != link {
-					return fmt.Errorf("gateway %s is on %s, not on %s", gw, i.Name, link)
-				}
-			}
-		}
-		for metric := range f.metrics {
-			r, ok := f.state.Routes[RouteKey{p, metric}]
-			if ok && r.Type == Unicast && r.Link != link {
-				return fmt.Errorf("the route to %s leads to gateway %s through %s, not %s", p, gw, r.Link, link)
-			}
-			if ok {
-				return nil
-			}
-		}
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +55,8 @@ func linkRemedy(l Link, err error) string {
 		return fmt.Sprintf("another program has UDP port %d; see ss -ulnp, or choose another port", l.Port)
 	case errors.Is(err, unix.EEXIST) && l.Kind == VXLAN:
 		return fmt.Sprintf("another device has VNI %d on UDP port %d; see ip -d link show type vxlan, or choose another VNI or port", l.VNI, l.Port)
+	case errors.Is(err, unix.EEXIST) && l.Kind == IP6Tnl:
+		return "a network namespace can have one external ip6tnl device, and another program has it; see ip -d link show type ip6tnl, and delete it or choose mode vxlan"
 	case errors.Is(err, unix.EEXIST):
 		return fmt.Sprintf("another device has the same ends; see ip -d link show type %s and delete it", l.Kind)
 	}
@@ -68,8 +69,6 @@ func routeRemedy(r Route, err error) string {
 		return fmt.Sprintf("no subnet of %s has gateway %s; see ip address show dev %s", r.Link, r.Gateway, r.Link)
 	case errors.Is(err, unix.ENETDOWN):
 		return "set the link up: ip link set dev " + r.Link + " up"
-	case errors.Is(err, unix.EINVAL) && checkedOnLink(r) && strings.Contains(err.Error(), "gateway"):
-		return fmt.Sprintf("another route leads to %s, and not through %s; see ip -6 route get %s, and remove it", r.Gateway, r.Link, r.Gateway)
 	case errors.Is(err, unix.EINVAL) && r.Src.IsValid():
 		return fmt.Sprintf("is source %s still an address of this node? see ip address", r.Src)
 	}

@@ -113,7 +113,7 @@ func tunnelled(l Link, gateway4, gateway6 string) State {
 	s.FDB = nil
 	s.Addresses = map[Address]struct{}{on(l.Name, "10.244.1.1/32"): {}, on(l.Name, "fd00:1::1/128"): {}}
 	delete(s.Neighbours, near(VXLANLink, "10.244.2.1"))
-	delete(s.Neighbours, near(VXLANLink, "fd00:2::1"))
+	delete(s.Neighbours, near(VXLANLink, "fe80::2"))
 	for dst, gateway := range map[string]string{"10.244.2.0/24": gateway4, "fd00:2::/64": gateway6} {
 		r := s.Routes[to(dst)]
 		delete(s.Routes, to(dst))

@@ -45,7 +45,7 @@ func sampleState() State {
 			to("10.244.1.5/32"):         {Type: Unicast, Link: samplePodLink, Src: ip("10.244.1.1")},
 			to("fd00:1::5/128"):         {Type: Unicast, Link: samplePodLink, Src: ip("fd00:1::1")},
 			to("10.244.2.0/24"):         {Type: Unicast, Link: VXLANLink, Gateway: ip("10.244.2.1"), OnLink: true, Src: ip("10.244.1.1")},
-			to("fd00:2::/64"):           {Type: Unicast, Link: VXLANLink, Gateway: ip("fd00:2::1"), OnLink: true, Src: ip("fd00:1::1")},
+			to("fd00:2::/64"):           {Type: Unicast, Link: VXLANLink, Gateway: ip("fe80::2"), Src: ip("fd00:1::1")},
 			to("10.244.3.0/24"):         {Type: Unicast, Link: "eth0", Gateway: ip("192.0.2.3")},
 			to("fd00:3::/64"):           {Type: Unicast, Link: "eth0", Gateway: ip("2001:db8::3")},
 			to("10.244.4.0/24"):         {Type: Unicast, Link: "eth0", Gateway: ip("2001:db8::4")},
@@ -54,7 +54,7 @@ func sampleState() State {
 		},
 		Neighbours: map[NeighbourKey]MAC{
 			near(samplePodLink, "10.244.1.5"): sampleMAC(5), near(samplePodLink, "fd00:1::5"): sampleMAC(5),
-			near(VXLANLink, "10.244.2.1"): sampleMAC(2), near(VXLANLink, "fd00:2::1"): sampleMAC(2),
+			near(VXLANLink, "10.244.2.1"): sampleMAC(2), near(VXLANLink, "fe80::2"): sampleMAC(2),
 		},
 		FDB: map[FDBEntry]struct{}{{VXLANLink, sampleMAC(2), ip("192.0.2.2")}: {}},
 		Sysctls: map[string]string{
@@ -137,7 +137,11 @@ func addRandomPaths(rng *rand.Rand, s State, sources []netip.Addr) {
 			case IP6TnlLink:
 				r.Encap = Encap{Src: ip("2001:db8::1"), Dst: ip([]string{"2001:db8::9", "2001:db8::8"}[rng.IntN(2)])}
 			default:
-				r.Gateway, r.OnLink = gateway, true
+				r.Gateway, r.OnLink = gateway, gateway.Is4()
+				if gateway.Is6() {
+					gateway = ip(fmt.Sprintf("fe80::%d", n+2))
+					r.Gateway = gateway
+				}
 				s.Neighbours[NeighbourKey{r.Link, gateway}] = sampleMAC(n + 2)
 			}
 			if l := s.Links[r.Link]; l.Kind == VXLAN {
@@ -150,13 +154,7 @@ func addRandomPaths(rng *rand.Rand, s State, sources []netip.Addr) {
 			if src := sources[rng.IntN(len(sources))]; r.Type == Unicast && src.IsValid() && src.Is4() == dst.Addr().Is4() {
 				r.Src = src
 			}
-			// The kernel refuses an onlink IPv6 gateway to which a route of
-			// another metric leads; such states cannot be.
-			metric := 0
-			if dst.Addr().Is4() {
-				metric = 100 * rng.IntN(2)
-			}
-			s.Routes[RouteKey{dst, metric}] = r
+			s.Routes[RouteKey{dst, 100 * rng.IntN(2)}] = r
 		}
 	}
 }

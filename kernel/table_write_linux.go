@@ -14,10 +14,11 @@ import (
 // applyTable carries out the transaction in ns. Its error does not name the
 // table, for [OpError] does.
 func applyTable(ctx context.Context, ns netns.NsHandle, change TableChange) error {
-	if err := sendChange(ctx, ns, change); err != nil {
-		return errors.Join(err, ctx.Err())
+	err := sendChange(ctx, ns, change)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // the library has an error of its own for each command that was not answered
 	}
-	return nil
+	return err
 }
 
 func sendChange(ctx context.Context, ns netns.NsHandle, change TableChange) error {
