@@ -13,6 +13,6 @@
 // or a deadline passes, and logs how long that took; no result depends on the
 // clock otherwise.
 //
-// A mode that the kernel cannot run (ipip without its module) is left out here
-// and run by package kernels inside a Debian kernel; see [Supported].
+// A mode that the kernel cannot run (ipip without its module) is left out here;
+// package guest runs all modes inside a Debian kernel. See [Supported].
 package scenarios

@@ -42,7 +42,7 @@ func TestScenarios(t *testing.T) {
 	for _, mode := range lab.Modes() {
 		t.Run(string(mode), func(t *testing.T) {
 			if err := Supported(mode); err != nil {
-				t.Skipf("%v; package kernels runs this mode in a Debian kernel", err)
+				t.Skipf("%v; package guest runs this mode in a Debian kernel", err)
 			}
 			for _, script := range scripts {
 				runScript(t, mode, script)

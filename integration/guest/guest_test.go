@@ -1,4 +1,6 @@
-package scenarios
+// Package guest runs the tests of package kernel and all scenarios once more
+// inside a Debian kernel, which has the modules that the IPIP modes need.
+package guest
 
 import (
 	"bufio"
@@ -17,18 +19,8 @@ import (
 	"github.com/ropeway-net/ropeway/integration/lab"
 )
 
-// insideVariable is set in the guest, so that the tests there do not boot
-// another one.
-const insideVariable = "ROPEWAY_INSIDE_GUEST"
-
-// TestInDebianKernel runs the tests of package kernel and all scenarios once
-// more inside a Debian kernel, which has the modules that the IPIP modes need.
-// Each test of the guest is reported as a subtest here.
+// TestInDebianKernel reports each test of the guest as a subtest.
 func TestInDebianKernel(t *testing.T) {
-	if os.Getenv(insideVariable) != "" {
-		t.Skip("this is the Debian kernel")
-	}
-	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), guestTime(t))
 	defer cancel()
 	if err := kernels.Ensure(ctx); err != nil {
@@ -38,7 +30,7 @@ func TestInDebianKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{"/ropeway/bin": bin, "/ropeway/scenarios/testdata": "testdata"}
+	files := map[string]string{"/ropeway/bin": bin, "/ropeway/scenarios/testdata": "../scenarios/testdata"}
 	for _, pkg := range []string{"kernel", "integration/scenarios"} {
 		name := filepath.Base(pkg)
 		files["/ropeway/"+name+"/"+name+".test"] = compileTests(ctx, t, pkg)
@@ -48,11 +40,11 @@ func TestInDebianKernel(t *testing.T) {
 	go func() { finished <- readResults(io.TeeReader(reader, os.Stderr)) }()
 	code, err := kernels.Run(ctx, kernels.Job{
 		Files:  files,
-		Env:    []string{"ROPEWAY_BIN=/ropeway/bin", insideVariable + "=1"},
+		Env:    []string{"ROPEWAY_BIN=/ropeway/bin"},
 		Output: writer,
 		Command: []string{"sh", "-c", `status=0
 			cd /ropeway/kernel && ./kernel.test -test.v || status=1
-			cd /ropeway/scenarios && ./scenarios.test -test.v -test.parallel 4 || status=1
+			cd /ropeway/scenarios && ./scenarios.test -test.v -test.parallel 4 -test.run ^TestScenarios$ || status=1
 			exit $status`},
 	})
 	_ = writer.Close()
