@@ -27,7 +27,7 @@ type Claim struct {
 	file   *os.File
 	// Interrupted says that an earlier claim of the attachment was never
 	// released: its ADD was killed, and the kernel or an allocator may hold
-	// what no record names.
+	// what no record names. Who has cleared that sets it to false.
 	Interrupted bool
 }
 
@@ -139,8 +139,15 @@ func (c *Claim) Write(r Record) error {
 	return statedir.SyncDir(c.store.Dir)
 }
 
-// Release ends the claim. The record stays if it was written.
+// Discard removes the record, of this claim or an earlier one.
+func (c *Claim) Discard() error { return statedir.Remove(c.record) }
+
+// Release ends the claim. The record stays if it was written. A claim that is
+// still Interrupted leaves its file for the next one to find.
 func (c *Claim) Release() error {
+	if c.Interrupted {
+		return c.file.Close()
+	}
 	err := os.Remove(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // a DEL came meanwhile

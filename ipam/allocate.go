@@ -161,7 +161,11 @@ func (p *picker) takeOverTorn(ctx context.Context, set RangeSet) (netip.Addr, Ra
 		}
 	}
 	total := set.total(p.gateways)
-	return netip.Addr{}, Range{}, errorf(ErrFull, "%s is full (%d of %d in use); delete pods, or see: ropewayctl status", set, total, total)
+	return netip.Addr{}, Range{}, errFull(set, total, total)
+}
+
+func errFull(set RangeSet, used, total uint64) error {
+	return errorf(ErrFull, "%s is full (%d of %d in use); delete pods or widen the range", set, used, total)
 }
 
 // total counts the addresses that pods can have, at most MaxUint64.

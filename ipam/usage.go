@@ -131,6 +131,24 @@ func (d directory) check(holder Attachment, a netip.Addr) error {
 	return nil
 }
 
+// Ready tells whether an allocation would succeed: [Store.Writable], and an
+// address free in each range set; if not, the error is of class [ErrFull].
+func (s *Store) Ready(ctx context.Context, cfg Config) error {
+	if err := s.Writable(ctx); err != nil {
+		return err
+	}
+	usage, err := s.Usage(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	for _, u := range usage {
+		if u.Full() {
+			return errFull(u.RangeSet, u.Used, u.Total)
+		}
+	}
+	return nil
+}
+
 // Writable tells whether reservations can be made: that the lock comes free
 // and that the directory takes a file. It leaves the directory made.
 func (s *Store) Writable(ctx context.Context) error {

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -21,13 +21,13 @@ const deadline = 10 * time.Second
 
 func main() {
 	p := plugin{bootID: statedir.BootID, stdout: os.Stdout}
-	skel.PluginMainFuncs(skel.CNIFuncs{
+	protocol.Main(skel.CNIFuncs{
 		Add:    verb(p.add),
 		Del:    verb(p.del),
 		Check:  verb(p.check),
 		Status: verb(p.status),
 		GC:     verb(p.gc),
-	}, version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), "CNI plugin ropeway-ipam")
+	}, "CNI plugin ropeway-ipam: addresses of one node's pods")
 }
 
 // verb gives a method its deadline and its error the CNI code.

@@ -16,6 +16,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -31,7 +32,7 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) error {
 	if err := refuseOwnNamespace(args); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(args.StdinData, args.Args)
+	cfg, err := p.loadConfig(args.StdinData, args.Args)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 	if err := refuseOwnNamespace(args); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(args.StdinData, args.Args)
+	cfg, err := p.loadConfig(args.StdinData, args.Args)
 	if err != nil {
 		return err
 	}
@@ -97,9 +98,10 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 	return store.Check(ctx, args.ContainerID, args.IfName, ours)
 }
 
-// status says 50 when an ADD could not be served.
+// status says 50 when an ADD could not be served. A configuration that is not
+// valid keeps its own code: waiting does not make it better.
 func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
-	cfg, err := loadConfig(args.StdinData, "")
+	cfg, err := p.loadConfig(args.StdinData, "")
 	if err != nil {
 		return unavailable(err)
 	}
@@ -107,17 +109,8 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	if err := store.Writable(ctx); err != nil {
+	if err := store.Ready(ctx, cfg); err != nil {
 		return unavailable(err)
-	}
-	usage, err := store.Usage(ctx, cfg)
-	if err != nil {
-		return unavailable(err)
-	}
-	for _, u := range usage {
-		if u.Full() {
-			return unavailable(fmt.Errorf("%s is full (%d of %d in use); delete pods, or see: ropewayctl status", u.RangeSet, u.Used, u.Total))
-		}
 	}
 	return nil
 }
@@ -128,7 +121,7 @@ func (p plugin) gc(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	keep, err := validAttachments(args.StdinData)
+	keep, err := protocol.ValidAttachments(args.StdinData)
 	if err != nil {
 		return err
 	}
@@ -167,7 +160,7 @@ func refuseOwnNamespace(args *skel.CmdArgs) error {
 
 // loadConfig asks node.json for pod CIDRs only where the configuration names
 // no range, so that it works without a daemon otherwise.
-func loadConfig(netconf []byte, cniArgs string) (ipam.Config, error) {
+func (p plugin) loadConfig(netconf []byte, cniArgs string) (ipam.Config, error) {
 	cfg, err := ipam.ParseConfig(netconf, cniArgs, nil)
 	if !errors.Is(err, ipam.ErrNoRange) {
 		return cfg, err
@@ -176,7 +169,11 @@ func loadConfig(netconf []byte, cniArgs string) (ipam.Config, error) {
 	if err != nil {
 		return ipam.Config{}, err
 	}
-	node, err := state.ReadNode()
+	boot, err := p.bootID()
+	if err != nil {
+		return ipam.Config{}, err
+	}
+	node, err := state.ReadNodeOf(boot)
 	if errors.Is(err, statedir.ErrNoNode) {
 		return ipam.Config{}, types.NewError(types.ErrTryAgainLater, fmt.Sprintf("network configuration names no range of addresses, and %v; set ipam.subnet to do without", err), "")
 	}
@@ -186,8 +183,13 @@ func loadConfig(netconf []byte, cniArgs string) (ipam.Config, error) {
 	return ipam.ParseConfig(netconf, cniArgs, node.PodCIDRs)
 }
 
+// unavailable makes err one of STATUS, unless the configuration is to blame.
 func unavailable(err error) error {
-	return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
+	e := ipam.CNIError(err)
+	if e.Code == types.ErrInvalidNetworkConfig || e.Code == types.ErrDecodingFailure {
+		return e
+	}
+	return types.NewError(types.ErrPluginNotAvailable, e.Error(), "")
 }
 
 func addresses(given []ipam.Allocation) []netip.Addr {
@@ -248,34 +250,4 @@ func previousAddresses(netconf []byte) ([]netip.Addr, error) {
 		addrs = append(addrs, ip.Address.Addr().Unmap())
 	}
 	return addrs, nil
-}
-
-// validAttachments reads the list of a GC, under the key of the specification
-// and the one that earlier libcni used. A runtime without pods sends null; no
-// list at all must not wipe everything.
-func validAttachments(netconf []byte) ([]ipam.Attachment, error) {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(netconf, &keys); err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network configuration is not valid JSON: %v", err), "")
-	}
-	var keep []ipam.Attachment
-	found := false
-	for _, key := range []string{"cni.dev/valid-attachments", "cni.dev/attachments"} {
-		raw, ok := keys[key]
-		if !ok {
-			continue
-		}
-		found = true
-		var listed []types.GCAttachment
-		if err := json.Unmarshal(raw, &listed); err != nil {
-			return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("%s is no list of attachments: %v", key, err), "")
-		}
-		for _, a := range listed {
-			keep = append(keep, ipam.Attachment{ContainerID: a.ContainerID, IfName: a.IfName})
-		}
-	}
-	if !found {
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, "GC without cni.dev/valid-attachments would release every address; give the list, empty if no pod is left", "")
-	}
-	return keep, nil
 }

@@ -129,7 +129,13 @@ func TestAddressesComeFromNodeFileWhereNoRangeIsNamed(t *testing.T) {
 	conf := b.conf("1.1.0", "", "")
 	b.want(11, "is ropewayd running", "ADD", "abc", conf)
 	b.want(50, "is ropewayd running", "STATUS", "", conf)
-	node := statedir.Node{BootID: "x", Name: "n", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.7.0.0/24")}, MTU: 1450}
+	node := statedir.Node{BootID: "earlier boot", Name: "n", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.7.0.0/24")}, MTU: 1450}
+	if err := statedir.Dir(b.stateDir).WriteNode(node); err != nil {
+		t.Fatal(err)
+	}
+	b.want(11, "earlier boot", "ADD", "abc", conf)
+	b.want(50, "earlier boot", "STATUS", "", conf)
+	node.BootID = b.boot
 	if err := statedir.Dir(b.stateDir).WriteNode(node); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +181,7 @@ func TestStatusSaysWhyAnAddWouldFail(t *testing.T) {
 	b.want(ipam.CodeFull, "10.1.0.0/30 is full (1 of 1 in use)", "ADD", "more", conf)
 	b.boot = "next boot"
 	b.want(0, "", "STATUS", "", conf)
-	b.want(50, "unknown key", "STATUS", "", b.conf("1.1.0", `,"bogus":1`, ""))
+	b.want(7, "unknown key", "STATUS", "", b.conf("1.1.0", `,"bogus":1`, ""))
 	if err := os.RemoveAll(b.dataDir); err != nil {
 		t.Fatal(err)
 	}

@@ -41,17 +41,28 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.makeRoom(ctx, c, args, netns, bootID); err != nil {
+	if err := checkIfName(args, netns); err != nil {
 		return err
 	}
-	a := &attach{plugin: p, conf: c, args: args, node: node, netns: netns, source: source}
-	a.log = log
+	claim, err := endpoint.Store{Dir: c.StateDir.Endpoints()}.Claim(args.ContainerID, args.IfName)
+	if err != nil {
+		return err
+	}
+	// A claim that stays makes the next ADD search, and harms nothing else.
+	defer func() { _ = claim.Release() }()
+	if err := makeRoom(ctx, c, args, claim, bootID); err != nil {
+		return err
+	}
+	a := &attach{plugin: p, conf: c, args: args, node: node, netns: netns, source: source, claim: claim, log: log}
 	return a.run(ctx)
 }
 
-// makeRoom refuses an attachment that exists, and clears what one that never
-// came to an end, or an earlier boot, left under the same name.
-func (p plugin) makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, netns *kernel.PodNetns, bootID string) error {
+// checkIfName refuses a name that is taken, as the specification demands, and
+// those under which the kernel keeps the settings of all interfaces.
+func checkIfName(args *skel.CmdArgs, netns *kernel.PodNetns) error {
+	if args.IfName == "all" || args.IfName == "default" {
+		return failf(types.ErrInvalidEnvironmentVariables, "CNI_IFNAME: the kernel keeps the name %s to itself; choose another name", args.IfName)
+	}
 	exists, err := netns.HasLink(args.IfName)
 	if err != nil {
 		return kernelError(err)
@@ -59,12 +70,17 @@ func (p plugin) makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, netns 
 	if exists {
 		return failf(types.ErrInvalidEnvironmentVariables, "CNI_IFNAME: interface %s exists already in %s; detach it with DEL or choose another name", args.IfName, args.Netns)
 	}
-	store := endpoint.Store{Dir: c.StateDir.Endpoints()}
-	rec, err := store.Read(args.ContainerID, args.IfName)
+	return nil
+}
+
+// makeRoom refuses an attachment that exists, and clears what one that never
+// came to an end, or an earlier boot, left under the same name.
+func makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, claim *endpoint.Claim, bootID string) error {
+	rec, err := endpoint.Store{Dir: c.StateDir.Endpoints()}.Read(args.ContainerID, args.IfName)
 	switch {
-	case errors.Is(err, endpoint.ErrNotFound):
+	case errors.Is(err, endpoint.ErrNotFound) && !claim.Interrupted:
 		return nil
-	case errors.Is(err, endpoint.ErrDamaged):
+	case errors.Is(err, endpoint.ErrNotFound), errors.Is(err, endpoint.ErrDamaged):
 		rec, err = recordFromConf(c, args), nil
 	case err == nil && rec.BootID == bootID:
 		var linked bool
@@ -75,7 +91,14 @@ func (p plugin) makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, netns 
 	if err != nil {
 		return err
 	}
-	return detach(ctx, store, rec, allocatorOf(rec, bootID, args.Path))
+	if claim.Interrupted {
+		rec.Addresses = nil // there may be more than the record tells: search
+	}
+	if err := detach(ctx, rec, allocatorOf(rec, bootID, args), claim.Discard); err != nil {
+		return err
+	}
+	claim.Interrupted = false
+	return nil
 }
 
 // attach is one ADD.
@@ -86,6 +109,7 @@ type attach struct {
 	node   statedir.Node
 	netns  *kernel.PodNetns
 	source allocator
+	claim  *endpoint.Claim
 	log    *verbLog
 
 	lease  lease
@@ -102,8 +126,8 @@ func (a *attach) run(ctx context.Context) error {
 			Do:   func() (err error) { a.lease, err = a.source.allocate(ctx); return err },
 			Undo: func() error { return a.source.release(undoing) },
 		},
-		{Name: "check the MTU", Do: a.checkMTU},
-		{Name: "write the endpoint record", Do: a.writeRecord, Undo: a.removeRecord},
+		{Name: "check the addresses", Do: a.checkAddresses},
+		{Name: "write the endpoint record", Do: a.writeRecord, Undo: a.claim.Discard},
 	}
 	if err := t.run(ctx, first); err != nil {
 		return err
@@ -124,11 +148,17 @@ func (a *attach) run(ctx context.Context) error {
 	return t.run(ctx, last)
 }
 
-// checkMTU can be asked only when the families of the addresses are known.
-func (a *attach) checkMTU() error {
-	link := kernel.PodLink{Addresses: a.lease.Addresses}
-	if a.node.MTU < minMTUIPv6 && link.HasFamilyOf(kernel.GatewayIPv6()) {
-		return failf(types.ErrInvalidNetworkConfig, "mtu %d is below %d, which IPv6 requires (RFC 8200), and the pod has %v; raise mtu or use no IPv6 range", a.node.MTU, minMTUIPv6, a.lease.Addresses)
+// checkAddresses looks at what only the allocator could tell: whether the MTU
+// does for their families, and that none is of the link-local range that the
+// pod's gateway and its neighbours are of.
+func (a *attach) checkAddresses() error {
+	for _, addr := range a.lease.Addresses {
+		if addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsLoopback() {
+			return failf(types.ErrInvalidNetworkConfig, "%s is no address that can be routed to a pod; use another pod CIDR or range", addr)
+		}
+		if addr.Is6() && a.node.MTU < minMTUIPv6 {
+			return failf(types.ErrInvalidNetworkConfig, "mtu %d is below %d, which IPv6 requires (RFC 8200), and the pod has %v; raise mtu or use no IPv6 range", a.node.MTU, minMTUIPv6, a.lease.Addresses)
+		}
 	}
 	return nil
 }
@@ -153,14 +183,10 @@ func (a *attach) writeRecord() error {
 		IPAM:        a.source.record(),
 		Created:     time.Now().UTC(),
 	}
-	if err := (endpoint.Store{Dir: a.StateDir.Endpoints()}).Write(a.record); err != nil {
-		return errors.Join(err, a.removeRecord()) // it may be there, though not durably
+	if err := a.claim.Write(a.record); err != nil {
+		return errors.Join(err, a.claim.Discard()) // it may be there, though not durably
 	}
 	return nil
-}
-
-func (a *attach) removeRecord() error {
-	return endpoint.Store{Dir: a.StateDir.Endpoints()}.Remove(a.args.ContainerID, a.args.IfName)
 }
 
 // mac is the one that was asked for, or one that a pod keeps as long as its

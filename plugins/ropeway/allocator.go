@@ -41,9 +41,8 @@ func (c conf) allocatorFor(args *skel.CmdArgs, node statedir.Node) (allocator, e
 	if err != nil {
 		return nil, err
 	}
-	// ADD has seen that there is neither a record nor an interface. What a
-	// crash between reservation and record left is found by DEL, which then
-	// has no record either and searches.
+	// ADD has seen that there is neither a record nor an interface, and its
+	// claim that no earlier ADD was killed between reservation and record.
 	cfg.TrustUnique = true
 	return &hostLocal{
 		cfg: cfg, dataDir: cfg.DataDir, store: ipam.Open(cfg.Dir(), node.BootID),
@@ -53,10 +52,10 @@ func (c conf) allocatorFor(args *skel.CmdArgs, node statedir.Node) (allocator, e
 
 // allocatorOf is the allocator that holds a record's addresses, whatever the
 // configuration says by now.
-func allocatorOf(rec endpoint.Record, bootID, cniPath string) allocator {
+func allocatorOf(rec endpoint.Record, bootID string, args *skel.CmdArgs) allocator {
 	if rec.IPAM.Type != inProcess {
 		return delegate{kind: rec.IPAM.Type, netconf: rec.IPAM.Config, args: &skel.CmdArgs{
-			ContainerID: rec.ContainerID, Netns: rec.Netns, IfName: rec.IfName, Path: cniPath,
+			ContainerID: rec.ContainerID, Netns: rec.Netns, IfName: rec.IfName, Args: args.Args, Path: args.Path,
 		}}
 	}
 	return &hostLocal{

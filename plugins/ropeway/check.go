@@ -48,7 +48,7 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 	if rec.BootID != bootID {
 		return failf(codeDiffers, "endpoint record is of an earlier boot; restart the pod")
 	}
-	err = allocatorOf(rec, bootID, args.Path).check(ctx, rec.Addresses)
+	err = c.checkerOf(rec, bootID, args).check(ctx, rec.Addresses)
 	if err != nil && !errors.Is(err, ipam.ErrMissing) {
 		return err
 	}
@@ -60,17 +60,26 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 	return nil
 }
 
+// checkerOf is the allocator of the record. Another plugin is asked with the
+// configuration of now where that names it, since prevResult is in there.
+func (c conf) checkerOf(rec endpoint.Record, bootID string, args *skel.CmdArgs) allocator {
+	if rec.IPAM.Type == c.IPAMType && c.IPAMType != inProcess {
+		return delegate{kind: c.IPAMType, netconf: c.raw, args: args}
+	}
+	return allocatorOf(rec, bootID, args)
+}
+
 func (c conf) previousResult() (*types100.Result, error) {
 	if len(c.PrevResult) == 0 || string(c.PrevResult) == "null" {
-		return nil, failf(types.ErrInvalidNetworkConfig, "network configuration has no prevResult, which CHECK compares with")
+		return nil, failf(types.ErrInvalidNetworkConfig, "network configuration has no prevResult, which CHECK compares with; the runtime must pass the result of ADD")
 	}
 	raw, err := create.Create(c.CNIVersion, c.PrevResult)
 	if err != nil {
-		return nil, failf(types.ErrDecodingFailure, "prevResult: %w", err)
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass the result of ADD", err)
 	}
 	result, err := types100.NewResultFromResult(raw)
 	if err != nil {
-		return nil, failf(types.ErrDecodingFailure, "prevResult: %w", err)
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass the result of ADD", err)
 	}
 	return result, nil
 }

@@ -164,8 +164,8 @@ func parsePodCIDRs(texts []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
-		if err != nil || p.Addr().Is4In6() {
-			return nil, failf(types.ErrInvalidNetworkConfig, "podCIDRs: %q is no prefix; write one such as 10.99.0.0/24", text)
+		if err != nil || p.Addr().Is4In6() || p.Addr().IsLinkLocalUnicast() {
+			return nil, failf(types.ErrInvalidNetworkConfig, "podCIDRs: %q is no prefix that pods can have; write one such as 10.99.0.0/24", text)
 		}
 		if p != p.Masked() {
 			return nil, failf(types.ErrInvalidNetworkConfig, "podCIDRs: %s has host bits set; write %s", p, p.Masked())

@@ -35,27 +35,28 @@ func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
 	}
 	store := endpoint.Store{Dir: c.StateDir.Endpoints()}
 	rec, err := store.Read(args.ContainerID, args.IfName)
-	if err == nil {
-		log.addresses = rec.Addresses
-		return detach(ctx, store, rec, allocatorOf(rec, bootID, args.Path))
-	}
-	if !errors.Is(err, endpoint.ErrNotFound) && !errors.Is(err, endpoint.ErrDamaged) {
+	switch {
+	case errors.Is(err, endpoint.ErrNotFound), errors.Is(err, endpoint.ErrDamaged):
+		rec = recordFromConf(c, args)
+	case err != nil:
 		return err
 	}
-	rec = recordFromConf(c, args)
-	return detach(ctx, store, rec, allocatorOf(rec, bootID, args.Path))
+	log.addresses = rec.Addresses
+	return detach(ctx, rec, allocatorOf(rec, bootID, args), func() error {
+		return store.Remove(args.ContainerID, args.IfName)
+	})
 }
 
-// detach removes an attachment. The record goes last: until then another DEL
-// can finish what this one could not.
-func detach(ctx context.Context, store endpoint.Store, rec endpoint.Record, source allocator) error {
+// detach removes an attachment. The record goes last: until it is forgotten,
+// another DEL can finish what this one could not.
+func detach(ctx context.Context, rec endpoint.Record, source allocator, forget func() error) error {
 	if err := kernel.DetachPodLink(rec.HostLink); err != nil {
 		return kernelError(err)
 	}
 	if err := source.release(ctx); err != nil {
 		return err
 	}
-	return store.Remove(rec.ContainerID, rec.IfName)
+	return forget()
 }
 
 // recordFromConf is what is known of an attachment that has no readable

@@ -106,9 +106,15 @@ func (d delegate) find() (string, error) {
 	}
 	for _, dir := range filepath.SplitList(d.args.Path) {
 		path := filepath.Join(dir, d.kind)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return path, nil
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
 		}
+		// It would call itself without end.
+		if own, err := os.Stat("/proc/self/exe"); err == nil && os.SameFile(own, info) {
+			return "", failf(types.ErrInvalidNetworkConfig, "ipam.type %q is this plugin itself; write %q or the name of another IPAM plugin", d.kind, inProcess)
+		}
+		return path, nil
 	}
 	return "", failf(types.ErrInvalidNetworkConfig, "IPAM plugin %q is not in CNI_PATH %s; install it there, or write ipam.type %q", d.kind, d.args.Path, inProcess)
 }

@@ -43,7 +43,7 @@ func TestGCWithoutAListRemovesNothing(t *testing.T) {
 	n.add(call{id: "a", netns: newNetns(t), conf: n.conf()})
 	before := n.traces()
 	n.wantError(call{verb: "GC", conf: n.conf()}, types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments")
-	n.wantError(call{verb: "GC", conf: n.conf("cni.dev/valid-attachments", "all")}, types.ErrDecodingFailure, "valid attachments")
+	n.wantError(call{verb: "GC", conf: n.conf("cni.dev/valid-attachments", "all")}, types.ErrDecodingFailure, "valid-attachments")
 	if diff := cmp.Diff(before, n.traces()); diff != "" {
 		t.Errorf("something changed (-before +after):\n%s", diff)
 	}

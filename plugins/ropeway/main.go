@@ -7,45 +7,35 @@
 //
 //	{
 //	  "cniVersion": "1.1.0", "name": "ropeway", "type": "ropeway",
-//	  "ipam":     {"type": "ropeway-ipam"},      in process; any other IPAM plugin is executed
+//	  "ipam":     {"type": "ropeway-ipam"},       in process; any other IPAM plugin is executed
 //	  "dns":      {"nameservers": ["10.0.0.10"]},
 //	  "mtu":      1450,                           bytes; default: node.json's
 //	  "podCIDRs": ["10.99.0.0/24", "fd99::/64"],  instead of node.json's; no daemon is needed then
 //	  "stateDir": "/var/lib/cni/ropeway"
 //	}
 //
+// A pod's only neighbour is its node. Of the IPAM's addresses the plugin takes
+// the address and not the prefix length, of its routes the destination: they
+// go through 169.254.1.1 or fe80::1 whatever gateway they name, and what else a
+// route says (mtu, priority, table, scope) is not taken over.
+//
 // # Debugging
 //
 // What is attached is one file each in <stateDir>/endpoints; what was done,
 // how long it took and why it failed is in <stateDir>/log/ropeway.log. The
-// codes of errors are in errors.go.
+// codes of errors are in docs/errors.md.
 package main
 
 import (
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 
-	"github.com/containernetworking/cni/pkg/skel"
-	"github.com/containernetworking/cni/pkg/version"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 func main() {
-	// A runtime that went away must not kill the undoing of an ADD.
-	signal.Ignore(syscall.SIGPIPE)
-	prepareEnvironment()
-	p := plugin{stdout: os.Stdout}
-	skel.PluginMainFuncs(p.funcs(), version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"),
-		"CNI plugin ropeway: attaches a pod to its node")
-}
-
-// prepareEnvironment evens out where skel is stricter or later than the
-// specification: CNI_PATH is optional there, and a namespace that is the
-// plugin's own is refused by us before anything is done, not afterwards.
-func prepareEnvironment() {
-	if os.Getenv("CNI_PATH") == "" {
-		_ = os.Setenv("CNI_PATH", filepath.Dir(os.Args[0]))
-	}
+	// skel looks whether the namespace is the plugin's own, too, but only after
+	// ADD has been there; we have refused it by then.
 	_ = os.Setenv("CNI_NETNS_OVERRIDE", "1")
+	p := plugin{stdout: os.Stdout}
+	protocol.Main(p.funcs(), "CNI plugin ropeway: attaches a pod to its node")
 }

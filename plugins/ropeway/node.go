@@ -19,15 +19,12 @@ func (c conf) nodeFacts(bootID string) (statedir.Node, error) {
 		}
 		return node, nil
 	}
-	node, err := c.StateDir.ReadNode()
+	node, err := c.StateDir.ReadNodeOf(bootID)
 	if errors.Is(err, statedir.ErrNoNode) {
 		return statedir.Node{}, failf(types.ErrTryAgainLater, "%w; or set podCIDRs in the network configuration", err)
 	}
 	if err != nil {
 		return statedir.Node{}, err
-	}
-	if node.BootID != bootID {
-		return statedir.Node{}, failf(types.ErrTryAgainLater, "%s is of an earlier boot: the daemon has not prepared this one yet; is ropewayd running? see: ropewayctl status", c.StateDir.NodeFile())
 	}
 	if c.MTU != 0 {
 		node.MTU = c.MTU

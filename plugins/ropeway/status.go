@@ -41,27 +41,14 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	return poolStatus(ctx, ipam.Open(cfg.Dir(), bootID), cfg)
-}
-
-func poolStatus(ctx context.Context, store *ipam.Store, cfg ipam.Config) error {
-	if err := writable(cfg.Dir()); err != nil {
+	if err := ipam.Open(cfg.Dir(), bootID).Ready(ctx, cfg); err != nil {
 		return unavailable(err)
-	}
-	usage, err := store.Usage(ctx, cfg)
-	if err != nil {
-		return unavailable(err)
-	}
-	for _, u := range usage {
-		if u.Full() {
-			return unavailable(fmt.Errorf("%s is full (%d of %d addresses in use); delete pods or give the node a larger pod CIDR", u.RangeSet, u.Used, u.Total))
-		}
 	}
 	return nil
 }
 
 func unavailable(err error) error {
-	return failf(types.ErrPluginNotAvailable, "%w%s", err, remedy(err))
+	return failf(types.ErrPluginNotAvailable, "%w", statedir.Explain(err))
 }
 
 // writable tries what ADD will do in dir, or in the nearest directory above
