@@ -79,7 +79,7 @@ func headers(a netip.Addr) int {
 }
 
 // Probe sends one UDP packet from the namespace to an [EchoServer] and waits for
-// it to come back, for at most a second or what ctx says. The whole IP packet
+// it to come back, for at most five seconds or what ctx says. The whole IP packet
 // has size bytes (0: the smallest) and must not be fragmented; the error of one
 // that is too long is a [TooBigError]. Other ICMP errors come as the kernel
 // names them, for instance EHOSTUNREACH.
@@ -98,7 +98,7 @@ func (ns *Namespace) Probe(ctx context.Context, server netip.AddrPort, size int)
 	}
 	defer func() { _ = conn.Close() }()
 	deadline, ok := ctx.Deadline()
-	if limit := time.Now().Add(time.Second); !ok || deadline.After(limit) {
+	if limit := time.Now().Add(5 * time.Second); !ok || deadline.After(limit) {
 		deadline = limit
 	}
 	if err = conn.SetDeadline(deadline); err != nil {

@@ -167,13 +167,13 @@ func (s *Stream) Stats() StreamStats {
 	return stats
 }
 
-// Stop ends the sending, gives packets that are on their way up to a second to
+// Stop ends the sending, gives packets that are on their way up to five seconds to
 // arrive, and closes the sockets.
 func (s *Stream) Stop() StreamStats {
 	close(s.stop)
 	s.sending.Wait()
 	_ = s.sender.Close()
-	patience := time.NewTimer(time.Second)
+	patience := time.NewTimer(5 * time.Second)
 	defer patience.Stop()
 	for len(s.Stats().Lost) > 0 {
 		select {

@@ -44,7 +44,7 @@ func eventually(ctx context.Context, w *world, args []string) (string, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		output, err := run(ctx, w, args[1:])
+		output, err := attempt(ctx, run, w, args[1:])
 		if err == nil {
 			w.logf("true after %s", time.Since(start).Round(time.Millisecond))
 			return output, nil
@@ -55,6 +55,14 @@ func eventually(ctx context.Context, w *world, args []string) (string, error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// attempt bounds one try, so that a packet lost on a path that is being made
+// does not use up the patience for all of them.
+func attempt(ctx context.Context, run command, w *world, args []string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience/5)
+	defer cancel()
+	return run(ctx, w, args)
 }
 
 func lookUp(name string) (command, error) {

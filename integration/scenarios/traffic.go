@@ -143,6 +143,8 @@ func reachability(ctx context.Context, w *world, args []string) (reasons []error
 		return nil, err
 	}
 	err = eachFamily(hosts[0], hosts[1], func(_ lab.Families, _, dst netip.Addr) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
 		_, err := probe(ctx, hosts[0], hosts[1], dst, 0)
 		if err == nil {
 			return errors.New("reached")
