@@ -289,3 +289,27 @@ func TestThousandPeersMakeTheRoundTrip(t *testing.T) {
 	s.reach(manyPeers(1000))
 	s.reach(State{})
 }
+
+func TestSnapshotTellsWhichInterfacesLearnFromRouters(t *testing.T) {
+	for name, tc := range map[string]struct {
+		commands string
+		want     bool
+	}{
+		"nothing learnt":   {"true", false},
+		"a route":          {"ip -6 route add default via fe80::99 dev eth0 proto ra", true},
+		"an address":       {"ip address add 2001:db8:1::1/64 dev eth0 valid_lft 1000 preferred_lft 1000", true},
+		"they are ignored": {"ip -6 route add default via fe80::99 dev eth0 proto ra && echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_ra", false},
+	} {
+		s := newSpace(t)
+		s.sh(tc.commands)
+		snapshot, err := s.kernel.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range snapshot.Interfaces {
+			if want := tc.want && i.Name == "eth0"; i.Advertised != want {
+				t.Errorf("%s: %s is advertised: %v", name, i.Name, i.Advertised)
+			}
+		}
+	}
+}

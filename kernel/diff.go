@@ -86,7 +86,7 @@ func (d *differ) vanishing(link string) bool {
 func (d *differ) addSysctls(link string) {
 	_, kept := d.actual.Links[link]
 	fresh := link != "" && (!kept || d.remade[link])
-	for _, key := range slices.Sorted(maps.Keys(d.desired.Sysctls)) {
+	for _, key := range sorted(d.desired.Sysctls, compareSysctl) {
 		if d.sysctlLink(key) != link {
 			continue
 		}
@@ -240,6 +240,18 @@ func (d *differ) deleteLinks() {
 // sorted returns the keys of m in order.
 func sorted[K comparable, V any](m map[K]V, compare func(K, K) int) []K {
 	return slices.SortedFunc(maps.Keys(m), compare)
+}
+
+// compareSysctl puts accept_ra first: when IPv6 forwarding is switched on, the
+// kernel forgets the default routes of interfaces where it is not 2.
+func compareSysctl(a, b string) int {
+	rank := func(key string) int {
+		if strings.HasSuffix(key, "/accept_ra") {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 }
 
 func compareAddress(a, b Address) int {

@@ -29,6 +29,20 @@ type foundRoute struct {
 	index    int // of the link
 }
 
+// readAdvertised finds the interfaces with routes from router advertisements.
+func (c *conn) readAdvertised(ctx context.Context, r *reading) error {
+	routes, err := c.listRoutes(ctx, unix.AF_INET6, unix.RTPROT_RA)
+	if err != nil {
+		return err
+	}
+	for _, f := range routes {
+		if i, ok := r.interfaces[f.index]; ok {
+			i.Advertised = true
+		}
+	}
+	return nil
+}
+
 func (c *conn) readRoutes(ctx context.Context, r *reading) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		routes, err := c.listRoutes(ctx, family, RouteProtocol)

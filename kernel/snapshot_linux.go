@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // dumpAttempts bounds how often a dump is repeated that changes interrupted.
@@ -50,7 +51,7 @@ func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 		interfaces: map[int]*Interface{},
 	}
 	for _, read := range []func(context.Context, *reading) error{
-		c.readLinks, c.readAddresses, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls,
+		c.readLinks, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls,
 	} {
 		if err := read(ctx, r); err != nil {
 			return Snapshot{}, err
@@ -133,6 +134,7 @@ func (c *conn) readAddresses(ctx context.Context, r *reading) error {
 		}
 		if i, ok := r.interfaces[a.LinkIndex]; ok {
 			i.Addresses = append(i.Addresses, p)
+			i.Advertised = i.Advertised || isAdvertised(a, p)
 			continue
 		}
 		if name := r.names[a.LinkIndex]; isTunnelLink(name) && !p.Addr().IsLinkLocalUnicast() && !isCompatible(p.Addr()) {
@@ -140,6 +142,12 @@ func (c *conn) readAddresses(ctx context.Context, r *reading) error {
 		}
 	}
 	return nil
+}
+
+// isAdvertised says whether an address has been made from a router
+// advertisement: it is global and ends some day.
+func isAdvertised(a netlink.Addr, p netip.Prefix) bool {
+	return p.Addr().Is6() && !p.Addr().IsLinkLocalUnicast() && a.Flags&unix.IFA_F_PERMANENT == 0
 }
 
 // isCompatible says whether an address is of the form ::a.b.c.d.

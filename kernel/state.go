@@ -56,6 +56,10 @@ type Interface struct {
 	MTU       int    // bytes
 	Up        bool
 	Addresses []netip.Prefix // each address with its on-link prefix length
+	// Advertised says that a route or an address was learnt from router
+	// advertisements, which the kernel ignores once it forwards IPv6, unless
+	// accept_ra is 2.
+	Advertised bool
 }
 
 // Snapshot is what the kernel held at one moment.

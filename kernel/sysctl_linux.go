@@ -13,12 +13,12 @@ import (
 const procSys = "/proc/sys"
 
 // globalSysctls are the ones that a snapshot holds, besides those of tunnel
-// devices. Whoever desires another one must add it here, or every comparison
-// finds a difference.
+// devices and accept_ra of interfaces that learn from router advertisements.
+// Whoever desires another one must add it here, or every comparison finds a
+// difference.
 func globalSysctls() []string {
 	return []string{
 		"net/ipv4/ip_forward",
-		"net/ipv4/conf/all/rp_filter",
 		"net/ipv4/conf/all/send_redirects",
 		"net/ipv6/conf/all/forwarding",
 	}
@@ -32,11 +32,27 @@ func linkSysctls(link string) []string {
 	}
 }
 
+// acceptRA is how an interface treats router advertisements: 0 ignores them, 1
+// takes them unless the host forwards IPv6, 2 always.
+func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
+
+// readSysctls also completes what is known of interfaces that learn from
+// router advertisements.
 func (c *conn) readSysctls(_ context.Context, r *reading) error {
 	keys := globalSysctls()
 	for name := range r.snapshot.State.Links {
 		keys = append(keys, linkSysctls(name)...)
 	}
+	for _, i := range r.interfaces {
+		if i.Advertised {
+			keys = append(keys, acceptRA(i.Name))
+		}
+	}
+	defer func() {
+		for _, i := range r.interfaces {
+			i.Advertised = i.Advertised && r.snapshot.State.Sysctls[acceptRA(i.Name)] != "0"
+		}
+	}()
 	return c.inNamespace(func() error {
 		for _, key := range keys {
 			value, err := os.ReadFile(filepath.Join(procSys, key))

@@ -51,7 +51,7 @@ func Compute(in Input) (Result, error) {
 
 	sources := preferredSources(in.Self)
 	problems = append(problems, addEndpoints(&state, in, sources)...)
-	addSysctls(&state, in.Self, tunnels)
+	addSysctls(&state, in.Self, in.Interfaces, tunnels)
 	state.Table = buildTable(in, peers, paths, tunnels)
 
 	return Result{State: state, PodMTU: podMTU, Sources: sources, Paths: published(paths), Problems: problems}, nil

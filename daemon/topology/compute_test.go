@@ -431,3 +431,28 @@ func BenchmarkCompute5000Peers(b *testing.B) {
 		}
 	}
 }
+
+func TestNodeGoesOnAcceptingRouterAdvertisements(t *testing.T) {
+	const key = "net/ipv6/conf/eth0/accept_ra"
+	for _, tc := range []struct {
+		pods       families
+		advertised bool
+		want       string
+	}{
+		{only6, true, "2"}, {only6, false, ""}, {only4, true, ""},
+	} {
+		in := fixture(VXLAN, only6, tc.pods)
+		in.Interfaces[1].Advertised = tc.advertised
+		r, err := Compute(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.State.Sysctls[key]; got != tc.want {
+			t.Errorf("%+v: accept_ra %q", tc, got)
+		}
+		plan := r.State.String()
+		if at := strings.Index(plan, key); at > strings.Index(plan, "conf/all/forwarding") {
+			t.Errorf("forwarding is switched on first:\n%s", plan)
+		}
+	}
+}

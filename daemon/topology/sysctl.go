@@ -8,12 +8,18 @@ import (
 // addSysctls makes the node a router. Redirects would tell pods and peers of
 // ways around the node that they cannot use. Packets from a tunnel may come
 // from a peer that is otherwise reached directly, so the source check there
-// is loose.
-func addSysctls(s *kernel.State, self cluster.Node, t tunnels) {
+// is loose. A router ignores router advertisements, so the node would lose what
+// it has learnt from them; it goes on accepting them.
+func addSysctls(s *kernel.State, self cluster.Node, interfaces []kernel.Interface, t tunnels) {
 	s.Sysctls["net/ipv4/ip_forward"] = "1"
 	s.Sysctls["net/ipv4/conf/all/send_redirects"] = "0"
 	if _, v6 := prefixOfFamily(self.PodCIDRs, ipv6); v6 {
 		s.Sysctls["net/ipv6/conf/all/forwarding"] = "1"
+		for _, i := range interfaces {
+			if i.Advertised {
+				s.Sysctls["net/ipv6/conf/"+i.Name+"/accept_ra"] = "2"
+			}
+		}
 	}
 	if tun, ok := t[ipv4]; ok {
 		s.Sysctls["net/ipv4/conf/"+tun.link.Name+"/rp_filter"] = "2"
