@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,9 @@ func TestOtherIPAMPluginsAreExecuted(t *testing.T) {
 		if f[0] == "DEL" && (f[1] != "a" || !strings.Contains(line, `"pool":"x"`)) {
 			t.Errorf("DEL was called with %s", line)
 		}
+		if f[0] == "CHECK" && !strings.Contains(line, `"prevResult"`) {
+			t.Errorf("CHECK was called without prevResult: %s", line)
+		}
 	}
 	if diff := cmp.Diff([]string{"ADD", "STATUS", "CHECK", "DEL", "GC"}, verbs); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
@@ -85,6 +89,19 @@ func TestMissingIPAMPluginIsNamed(t *testing.T) {
 		n.wantError(call{verb: "ADD", id: "a", netns: newNetns(t), conf: n.conf("ipam", map[string]any{"type": kind})},
 			types.ErrInvalidNetworkConfig, kind)
 	}
+	n.wantNothingLeft()
+}
+
+func TestPluginThatIsItsOwnIPAMIsRefusedAtOnce(t *testing.T) {
+	n := newNode(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.cniPath = filepath.Dir(self)
+	conf := n.conf("ipam", map[string]any{"type": filepath.Base(self)})
+	n.wantError(call{verb: "STATUS", conf: conf}, types.ErrInvalidNetworkConfig, "this plugin itself")
+	n.wantError(call{verb: "ADD", id: "a", netns: newNetns(t), conf: conf}, types.ErrInvalidNetworkConfig, "this plugin itself")
 	n.wantNothingLeft()
 }
 

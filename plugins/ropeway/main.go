@@ -17,7 +17,8 @@
 // A pod's only neighbour is its node. Of the IPAM's addresses the plugin takes
 // the address and not the prefix length, of its routes the destination: they
 // go through 169.254.1.1 or fe80::1 whatever gateway they name, and what else a
-// route says (mtu, priority, table, scope) is not taken over.
+// route says (mtu, priority, table, scope) is not taken over. The IPAM plugin
+// static compares prefix lengths on CHECK: give its addresses as /32 and /128.
 //
 // # Debugging
 //

@@ -90,3 +90,47 @@ func TestAddFinishesOneThatWasKilled(t *testing.T) {
 		})
 	}
 }
+
+func TestAddRefusesNamesThatTheKernelKeeps(t *testing.T) {
+	n, pod := newNode(t), newNetns(t)
+	for _, name := range []string{"all", "default", "eth%d"} {
+		n.wantError(call{verb: "ADD", id: "a", netns: pod, ifName: name, conf: n.conf()}, types.ErrInvalidEnvironmentVariables, "CNI_IFNAME", name)
+	}
+	n.wantNothingLeft()
+}
+
+func TestAddRefusesAddressesThatCannotBeRouted(t *testing.T) {
+	n, pod := newNode(t), newNetns(t)
+	for _, subnet := range []string{"169.254.1.0/24", "fe80::/64"} {
+		n.wantError(call{verb: "ADD", id: "a", netns: pod, conf: n.conf("podCIDRs", []string{subnet})},
+			types.ErrInvalidNetworkConfig, subnet)
+		n.wantError(call{verb: "ADD", id: "a", netns: pod, conf: n.conf("ipam", map[string]any{"type": inProcess, "dataDir": n.networks, "subnet": subnet})},
+			types.ErrInvalidNetworkConfig, "another pod CIDR")
+	}
+	n.wantNothingLeft()
+}
+
+func TestDelOfWhatIsUnknownSucceedsOnAReadOnlyFileSystem(t *testing.T) {
+	n := newNode(t)
+	n.mountState("ro")
+	n.networks = filepath.Join(string(n.state), "networks")
+	n.must(call{verb: "DEL", id: "a", conf: n.conf()})
+}
+
+func TestErrorsBeforeAnyVerbHaveARemedyToo(t *testing.T) {
+	n, pod := newNode(t), newNetns(t)
+	for _, tt := range []struct {
+		conf string
+		code uint
+		say  string
+	}{
+		{`{"cniVersion":`, types.ErrDecodingFailure, "json.tool"},
+		{`[]`, types.ErrDecodingFailure, "JSON object"},
+		{n.conf("cniVersion", "0.2.0"), types.ErrIncompatibleCNIVersion, "set cniVersion"},
+		{n.conf("name", "a/b"), types.ErrInvalidNetworkConfig, "must begin with"},
+	} {
+		n.wantError(call{verb: "ADD", id: "a", netns: pod, conf: tt.conf}, tt.code, tt.say)
+	}
+	n.wantError(call{verb: "ADD", id: "a/b", netns: pod, conf: n.conf()}, types.ErrInvalidEnvironmentVariables, "CNI_CONTAINERID")
+	n.wantNothingLeft()
+}
