@@ -37,7 +37,7 @@ func (n *PodNetns) AttachSteps(l PodLink) []Step {
 		{Name: "set the pod's routes", Do: a.setPodRoutes},
 		{Name: "set the host's neighbours", Do: a.setHostNeighbours},
 		{Name: "set the host's routes", Do: a.setHostRoutes},
-		{Name: "wait for the host end to send", Do: a.awaitHostEnd},
+		{Name: "wait for the link to carry packets", Do: a.awaitReady},
 	}
 }
 
@@ -251,13 +251,13 @@ func (a *attachment) setHostRoutes() error {
 	return nil
 }
 
-// awaitHostEnd returns when the host end can send. It was brought up before
-// its peer, so that the kernel sees its carrier only in deferred work, and
-// until then drops what is sent there without a word. From Linux 6.8 on,
-// asking for the link does that work; an older kernel is about to do it. A
-// link that is not ready in time is no failure: the peer may have been set
-// down by somebody.
-func (a *attachment) awaitHostEnd() error {
+// awaitReady returns when the host end can send and the pod can receive. The
+// host end was brought up before its peer, so that the kernel sees its carrier
+// only in deferred work, and until then drops what is sent there without a
+// word; from Linux 6.8 on, asking for the link does that work. An IPv6 address
+// gets its local route in deferred work, too. A link that is not ready in time
+// is no failure: somebody may have set the peer down.
+func (a *attachment) awaitReady() error {
 	const (
 		again   = time.Millisecond
 		atMost  = time.Second
@@ -268,12 +268,27 @@ func (a *attachment) awaitHostEnd() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.HostName, err)
 		}
-		if link.Attrs().OperState == netlink.OperUp {
+		if link.Attrs().OperState == netlink.OperUp && a.podReceives() {
 			return nil
 		}
 		time.Sleep(again)
 	}
 	return nil
+}
+
+// podReceives says whether the pod takes packets to its IPv6 addresses for its
+// own.
+func (a *attachment) podReceives() bool {
+	for _, ip := range a.Addresses {
+		if ip.Is4() {
+			continue
+		}
+		routes, err := a.pod.RouteGet(ip.AsSlice())
+		if err != nil || len(routes) == 0 || routes[0].Type != unix.RTN_LOCAL {
+			return false
+		}
+	}
+	return true
 }
 
 // DetachPodLink deletes the link whose host end has that name, and with it
