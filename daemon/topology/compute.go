@@ -51,6 +51,9 @@ func Compute(in Input) (Result, error) {
 
 	sources := preferredSources(in.Self)
 	problems = append(problems, addEndpoints(&state, in, sources)...)
+	if err := checkPodMTUs(in, podMTU); err != nil {
+		problems = append(problems, err)
+	}
 	addSysctls(&state, in.Self, in.Interfaces, tunnels)
 	state.Table = buildTable(in, peers, paths, tunnels)
 

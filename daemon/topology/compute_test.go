@@ -456,3 +456,17 @@ func TestNodeGoesOnAcceptingRouterAdvertisements(t *testing.T) {
 		}
 	}
 }
+
+func TestPodsWithALargerMTUThanPathsAreToldOf(t *testing.T) {
+	for mtu, want := range map[int]int{0: 0, 1400: 0, 1450: 0, 1500: 1} {
+		in := fixture(VXLAN, only4, only4)
+		in.Endpoints[0].MTU = mtu
+		r, err := Compute(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Problems) != want {
+			t.Errorf("MTU %d: problems %v", mtu, r.Problems)
+		}
+	}
+}

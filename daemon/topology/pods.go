@@ -46,6 +46,22 @@ func addEndpoints(s *kernel.State, in Input, sources []netip.Addr) []error {
 	return problems
 }
 
+// checkPodMTUs finds pods that were attached while paths carried more than
+// now. Their links are not touched: the pods' sockets know the old value.
+func checkPodMTUs(in Input, podMTU int) error {
+	count, largest := 0, 0
+	for _, r := range in.Endpoints {
+		if in.PodLinks[r.HostLink] == kernel.AdminUp && r.BootID == in.BootID && r.MTU > podMTU {
+			count++
+			largest = max(largest, r.MTU)
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d pods have an MTU of up to %d, paths carry %d since they were attached: large packets need path MTU discovery; restart these pods", count, largest, podMTU)
+}
+
 // objection refuses a pod address that the machine itself holds: packets to it
 // would never reach the pod, and the route would hide nothing but a mistake.
 func objection(interfaces []kernel.Interface, a netip.Addr) error {
