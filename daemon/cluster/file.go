@@ -64,7 +64,7 @@ func (f File) content() ([]byte, error) {
 		return nil, fmt.Errorf("nodes file cannot be read: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("nodes file %s is no file but %s; put a file there or set nodesFile in the configuration", f.Path, info.Mode().Type())
+		return nil, fmt.Errorf("nodes file %s is a directory, pipe or device; put a file there or set nodesFile in the configuration", f.Path)
 	}
 	b, err := io.ReadAll(io.LimitReader(file, mostBytes+1))
 	if err != nil {
