@@ -117,7 +117,7 @@ func (c *Claim) Write(r Record) error {
 	if err != nil {
 		return err
 	}
-	if err := r.validate(); err != nil {
+	if err = r.validate(); err != nil {
 		return err
 	}
 	if path != c.record {
@@ -190,7 +190,7 @@ func (s Store) unfinished(path string) (Record, error) {
 		return Record{}, err
 	}
 	defer f.Close()
-	if err := lockNamed(f, path); err != nil {
+	if err = lockNamed(f, path); err != nil {
 		return Record{}, err
 	}
 	b, err := os.ReadFile(path)

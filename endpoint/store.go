@@ -47,7 +47,7 @@ func (s Store) Write(r Record) error {
 	if err != nil {
 		return err
 	}
-	if err := r.validate(); err != nil {
+	if err = r.validate(); err != nil {
 		return err
 	}
 	b, err := json.Marshal(r)

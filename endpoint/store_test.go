@@ -143,7 +143,7 @@ func FuzzParseRecord(f *testing.F) {
 		}
 		// What was read can be written, and is read in the same way.
 		s := Store{Dir: t.TempDir()}
-		if err := s.Write(r); err != nil {
+		if err = s.Write(r); err != nil {
 			if errors.Is(err, ErrName) {
 				return
 			}

@@ -71,11 +71,11 @@ type rangeSection struct {
 	Gateway    string `json:"gateway"`
 }
 
-var (
-	rangeKeys   = []string{"subnet", "rangeStart", "rangeEnd", "gateway"}
-	sectionKeys = append([]string{"type", "dataDir", "stateDir", "resolvConf", "routes", "ranges"}, rangeKeys...)
-	routeKeys   = []string{"dst", "gw", "mtu", "advmss", "priority", "table", "scope"}
-)
+func rangeKeys() []string { return []string{"subnet", "rangeStart", "rangeEnd", "gateway"} }
+
+func sectionKeys() []string {
+	return append([]string{"type", "dataDir", "stateDir", "resolvConf", "routes", "ranges"}, rangeKeys()...)
+}
 
 // ParseConfig reads the ipam section of a network configuration, what the
 // runtime adds to it (runtimeConfig.ips and ipRanges, args.cni.ips) and IP from
@@ -103,7 +103,7 @@ func ParseConfig(netconf []byte, cniArgs string, defaults []netip.Prefix) (Confi
 	if c.Requested, err = requestedAddrs(doc, cniArgs); err != nil {
 		return Config{}, err
 	}
-	if err := checkRequested(c); err != nil {
+	if err = checkRequested(c); err != nil {
 		return Config{}, err
 	}
 	if sec.ResolvConf != "" {
@@ -150,7 +150,7 @@ func parseDocument(netconf []byte) (document, section, error) {
 	if len(doc.IPAM) == 0 {
 		return doc, sec, nil
 	}
-	return doc, sec, decodeStrict(doc.IPAM, &sec, "ipam", sectionKeys)
+	return doc, sec, decodeStrict(doc.IPAM, &sec, "ipam", sectionKeys())
 }
 
 func location(doc document, sec section) (Config, error) {

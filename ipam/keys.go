@@ -30,8 +30,8 @@ func parseRangeSets(doc document, sec section, defaults []netip.Prefix) ([]Range
 		return nil, err
 	}
 	if sec.rangeSection != (rangeSection{}) {
-		r, err := sec.rangeSection.parse("ipam")
-		if err != nil {
+		var r Range
+		if r, err = sec.rangeSection.parse("ipam"); err != nil {
 			return nil, err
 		}
 		sets = append(sets, RangeSet{r})
@@ -67,23 +67,22 @@ func defaultSets(defaults []netip.Prefix) ([]RangeSet, error) {
 func parseSets(raw [][]json.RawMessage, where string) ([]RangeSet, error) {
 	var sets []RangeSet
 	for i, rawSet := range raw {
-		where := fmt.Sprintf("%s[%d]", where, i)
 		if len(rawSet) == 0 {
-			return nil, errorf(ErrConfig, "%s holds no range; give it one or remove it", where)
+			return nil, errorf(ErrConfig, "%s[%d] holds no range; give it one or remove it", where, i)
 		}
 		var set RangeSet
 		for j, rawRange := range rawSet {
-			where := fmt.Sprintf("%s[%d]", where, j)
+			place := fmt.Sprintf("%s[%d][%d]", where, i, j)
 			var sec rangeSection
-			if err := decodeStrict(rawRange, &sec, where, rangeKeys); err != nil {
+			if err := decodeStrict(rawRange, &sec, place, rangeKeys()); err != nil {
 				return nil, err
 			}
-			r, err := sec.parse(where)
+			r, err := sec.parse(place)
 			if err != nil {
 				return nil, err
 			}
 			if len(set) > 0 && set[0].Start.Is4() != r.Start.Is4() {
-				return nil, errorf(ErrConfig, "%s: %s and %s are of different families; give each family a range set of its own", where, set[0], r)
+				return nil, errorf(ErrConfig, "%s: %s and %s are of different families; give each family a range set of its own", place, set[0], r)
 			}
 			set = append(set, r)
 		}

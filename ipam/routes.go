@@ -32,11 +32,12 @@ type routeSection struct {
 }
 
 func parseRoutes(raw []json.RawMessage) ([]Route, error) {
+	keys := []string{"dst", "gw", "mtu", "advmss", "priority", "table", "scope"}
 	var routes []Route
 	for i, b := range raw {
 		where := fmt.Sprintf("ipam.routes[%d]", i)
 		var sec routeSection
-		if err := decodeStrict(b, &sec, where, routeKeys); err != nil {
+		if err := decodeStrict(b, &sec, where, keys); err != nil {
 			return nil, err
 		}
 		dst, err := netip.ParsePrefix(sec.Dst)

@@ -47,8 +47,8 @@ func (s *Store) Allocate(ctx context.Context, cfg Config, containerID, ifName st
 		return nil, errorf(ErrNoRange, "allocate address for container %s: no range is configured", containerID)
 	}
 	var given []Allocation
-	err := s.locked(ctx, true, func(d directory) (err error) {
-		if err := s.enterBoot(ctx); err != nil {
+	err := s.lockedMade(ctx, func(d directory) (err error) {
+		if err = s.enterBoot(ctx); err != nil {
 			return err
 		}
 		given, err = d.allocate(ctx, cfg, holder)
@@ -66,7 +66,7 @@ func (s *Store) Allocate(ctx context.Context, cfg Config, containerID, ifName st
 func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ...netip.Addr) ([]netip.Addr, error) {
 	holder := Attachment{containerID, ifName}
 	var released []netip.Addr
-	err := s.locked(ctx, false, func(d directory) error {
+	err := s.locked(ctx, func(d directory) error {
 		// A full disk must not keep anybody from making room.
 		if err := s.enterBoot(ctx); err != nil && !errors.Is(err, errBootNotWritten) {
 			return err
@@ -97,7 +97,7 @@ func (s *Store) GC(ctx context.Context, keep []Attachment) ([]Reservation, error
 		kept[Attachment{ContainerID: a.ContainerID}] = true // as old host-local wrote it
 	}
 	var removed []Reservation
-	err := s.locked(ctx, false, func(d directory) error {
+	err := s.locked(ctx, func(d directory) error {
 		if err := s.enterBoot(ctx); err != nil && !errors.Is(err, errBootNotWritten) {
 			return err
 		}
@@ -118,15 +118,18 @@ func (s *Store) GC(ctx context.Context, keep []Attachment) ([]Reservation, error
 	return removed, err
 }
 
+// lockedMade is locked in a directory that is made if need be.
+func (s *Store) lockedMade(ctx context.Context, change func(directory) error) error {
+	if err := os.MkdirAll(string(s.dir), 0o755); err != nil {
+		return statedir.Explain(err)
+	}
+	return s.locked(ctx, change)
+}
+
 // locked runs change while no other process changes the directory. Where there
-// is no directory it is made if create is set; otherwise there is nothing to
-// change.
-func (s *Store) locked(ctx context.Context, create bool, change func(directory) error) error {
-	if create {
-		if err := os.MkdirAll(string(s.dir), 0o755); err != nil {
-			return statedir.Explain(err)
-		}
-	} else if _, err := os.Stat(string(s.dir)); errors.Is(err, fs.ErrNotExist) {
+// is none, there is nothing to change.
+func (s *Store) locked(ctx context.Context, change func(directory) error) error {
+	if _, err := os.Stat(string(s.dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	f, err := lock(ctx, string(s.dir))

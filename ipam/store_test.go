@@ -333,7 +333,7 @@ func TestReservationsOfAnotherBootAreStale(t *testing.T) {
 	if err != nil || len(list) != 0 {
 		t.Errorf("listed %v, %v", list, err)
 	}
-	if err := now.Check(t.Context(), "abc", "eth0", []netip.Addr{addr("10.1.0.2")}); !errors.Is(err, ErrMissing) {
+	if err = now.Check(t.Context(), "abc", "eth0", []netip.Addr{addr("10.1.0.2")}); !errors.Is(err, ErrMissing) {
 		t.Errorf("CHECK gives %v", err)
 	}
 	usage, err := now.Usage(t.Context(), c)

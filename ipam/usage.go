@@ -152,7 +152,7 @@ func (s *Store) Ready(ctx context.Context, cfg Config) error {
 // Writable tells whether reservations can be made: that the lock comes free
 // and that the directory takes a file. It leaves the directory made.
 func (s *Store) Writable(ctx context.Context) error {
-	return s.locked(ctx, true, func(d directory) error {
+	return s.lockedMade(ctx, func(d directory) error {
 		f, err := os.CreateTemp(string(d), statedir.TempPrefix+"*")
 		if err != nil {
 			return err

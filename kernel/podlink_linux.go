@@ -99,10 +99,10 @@ func (a *attachment) configureHostEnd() error {
 		return nil
 	}
 	dir := "/proc/sys/net/ipv6/conf/" + a.HostName + "/"
-	if err := setSysctl(dir+"accept_ra", "0"); err != nil {
+	if err = setSysctl(dir+"accept_ra", "0"); err != nil {
 		return err
 	}
-	if err := setSysctl(dir+"forwarding", "1"); err != nil || !a.Standalone {
+	if err = setSysctl(dir+"forwarding", "1"); err != nil || !a.Standalone {
 		return err
 	}
 	// For IPv6 the interface's own forwarding says only that it speaks as a
@@ -119,7 +119,7 @@ func (a *attachment) setGatewayAddresses() error {
 	for _, gw := range a.gateways() {
 		addr := &netlink.Addr{LinkIndex: a.hostIndex, IPNet: hostNet(gw), Scope: unix.RT_SCOPE_HOST}
 		if gw.Is6() {
-			addr.IPNet.Mask = net.CIDRMask(64, 128)
+			addr.Mask = net.CIDRMask(64, 128)
 			addr.Scope = unix.RT_SCOPE_LINK
 			addr.Flags = unix.IFA_F_NODAD
 		}

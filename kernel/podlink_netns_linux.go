@@ -87,7 +87,7 @@ func openNetns(path string) (_ int, err error) {
 		}
 	}()
 	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
+	if err = unix.Fstatfs(fd, &fs); err != nil {
 		return -1, fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	// An ioctl number means what the file's driver says, so it is asked only

@@ -27,7 +27,7 @@ func TestFileSystemErrorsSayTheRemedyOnce(t *testing.T) {
 
 func TestOtherErrorsAreLeftAsTheyAre(t *testing.T) {
 	for _, err := range []error{nil, errors.New("other"), fs.ErrNotExist} {
-		if got := Explain(err); got != err {
+		if got := Explain(err); !errors.Is(got, err) || fmt.Sprint(got) != fmt.Sprint(err) {
 			t.Errorf("Explain(%v) = %v", err, got)
 		}
 	}

@@ -41,7 +41,7 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkIfName(args, netns); err != nil {
+	if err = checkIfName(args, netns); err != nil {
 		return err
 	}
 	claim, err := endpoint.Store{Dir: c.StateDir.Endpoints()}.Claim(args.ContainerID, args.IfName)

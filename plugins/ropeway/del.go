@@ -19,7 +19,7 @@ import (
 // called again and again.
 func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
 	if args.Netns != "" {
-		if err := kernel.CheckPodNetns(args.Netns); errors.Is(err, kernel.ErrOwnNetns) {
+		if err = kernel.CheckPodNetns(args.Netns); errors.Is(err, kernel.ErrOwnNetns) {
 			return netnsError(err)
 		}
 	}

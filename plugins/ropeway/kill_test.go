@@ -41,7 +41,7 @@ func TestKilledAddLeavesNothingBehindDelOrGC(t *testing.T) {
 	for range 12 {
 		n.killAdd(c, moment())
 		n.killAdd(c, moment())
-		n.run(call{verb: "ADD", id: "a", netns: pod, conf: n.conf()}) // it may find the interface
+		_, _ = n.run(call{verb: "ADD", id: "a", netns: pod, conf: n.conf()}) // it may find the interface
 		n.must(call{verb: "DEL", id: "a", conf: n.conf()})
 		n.wantNothingLeft()
 		if t.Failed() {

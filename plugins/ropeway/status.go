@@ -30,11 +30,11 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	if err := writable(string(c.StateDir)); err != nil {
+	if err = writable(string(c.StateDir)); err != nil {
 		return unavailable(err)
 	}
 	if c.IPAMType != inProcess {
-		_, err := delegate{kind: c.IPAMType, netconf: c.raw, args: args}.run(ctx, "STATUS")
+		_, err = delegate{kind: c.IPAMType, netconf: c.raw, args: args}.run(ctx, "STATUS")
 		return err
 	}
 	cfg, err := ipam.ParseConfig(c.raw, args.Args, node.PodCIDRs)
