@@ -31,7 +31,7 @@ func parseRangeSets(doc document, sec section, defaults []netip.Prefix) ([]Range
 	}
 	if sec.rangeSection != (rangeSection{}) {
 		var r Range
-		if r, err = sec.rangeSection.parse("ipam"); err != nil {
+		if r, err = sec.parse("ipam"); err != nil {
 			return nil, err
 		}
 		sets = append(sets, RangeSet{r})
