@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,8 @@ type application struct {
 	// unmade counts operations that could not be tried, by the link whose
 	// making has failed: one error for all of them.
 	unmade map[string]int
+	// lacking counts further links of the kinds that the kernel does not have.
+	lacking map[LinkKind]int
 	// routes holds the protocol of each route of the main table, by family;
 	// read when somebody's route stands in the way.
 	routes map[uint8]map[RouteKey]uint8
@@ -26,7 +29,8 @@ type application struct {
 func (c *conn) Apply(ctx context.Context, plan Plan) error {
 	a := &application{
 		ctx: ctx, conn: c,
-		indexes: map[string]int{}, unmade: map[string]int{}, routes: map[uint8]map[RouteKey]uint8{},
+		indexes: map[string]int{}, unmade: map[string]int{}, lacking: map[LinkKind]int{},
+		routes: map[uint8]map[RouteKey]uint8{},
 	}
 	var errs []error
 	for _, op := range plan.Ops {
@@ -38,12 +42,34 @@ func (c *conn) Apply(ctx context.Context, plan Plan) error {
 			errs = append(errs, err)
 		}
 	}
-	for _, link := range sortedKeys(a.unmade) {
-		if n := a.unmade[link]; n > 0 {
-			errs = append(errs, fmt.Errorf("%d operations need link %s, which could not be made", n, link))
+	return errors.Join(append(errs, a.untried()...)...)
+}
+
+// untried tells, in few words, what could not be tried: a node may have
+// thousands of links of a kind that the kernel lacks.
+func (a *application) untried() []error {
+	var errs []error
+	for kind, n := range a.lacking {
+		if n > 0 {
+			errs = append(errs, fmt.Errorf("%d more %s links could not be made for the same reason", n, kind))
 		}
 	}
-	return errors.Join(errs...)
+	const most = 3
+	var links []string
+	operations := 0
+	for _, link := range sortedKeys(a.unmade) {
+		if n := a.unmade[link]; n > 0 {
+			links = append(links, link)
+			operations += n
+		}
+	}
+	if len(links) > most {
+		links = append(links[:most], fmt.Sprintf("%d more", len(links)-most))
+	}
+	if operations > 0 {
+		errs = append(errs, fmt.Errorf("%d operations need link %s, which could not be made", operations, strings.Join(links, ", ")))
+	}
+	return errs
 }
 
 // try carries out one operation and explains its failure.
@@ -52,11 +78,20 @@ func (a *application) try(op Op) error {
 		a.unmade[opLink(op)]++
 		return nil
 	}
+	add, isAdd := op.(LinkAdd)
+	if _, lacks := a.lacking[add.Link.Kind]; isAdd && lacks {
+		a.lacking[add.Link.Kind]++
+		a.unmade[add.Link.Name] = 0
+		return nil
+	}
 	err := a.do(op)
 	if err == nil || isDeletion(op) && isGone(err) || podLinkGone(op, err) || isPodLink(opLink(op)) && errors.Is(err, unix.ENODEV) {
 		return nil
 	}
-	if add, ok := op.(LinkAdd); ok {
+	if isAdd {
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			a.lacking[add.Link.Kind] = 0
+		}
 		if _, missing := a.index(add.Link.Name); missing != nil {
 			a.unmade[add.Link.Name] = 0
 		}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -248,6 +249,18 @@ func TestLinkThatCannotBeMadeIsNamedOnce(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "operations need link "+VXLANLink) {
 		t.Errorf("got: %v", err)
+	}
+}
+
+func TestWhatAThousandMissingLinksPreventFitsTwoLines(t *testing.T) {
+	a := application{unmade: map[string]int{}, lacking: map[LinkKind]int{SIT: 999}}
+	for n := range 1000 {
+		a.unmade[fmt.Sprintf("ropeway-%04d", n)] = 1
+	}
+	want := "999 more sit links could not be made for the same reason\n" +
+		"1000 operations need link ropeway-0000, ropeway-0001, ropeway-0002, 997 more, which could not be made"
+	if d := cmp.Diff(want, errors.Join(a.untried()...).Error()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 

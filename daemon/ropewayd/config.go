@@ -83,7 +83,9 @@ func LoadConfig(path string) (Config, error) {
 func ParseConfig(b []byte) (Config, error) {
 	cfg := defaultConfig()
 	if err := yaml.UnmarshalStrict(b, &cfg); err != nil {
-		return Config{}, fmt.Errorf("not valid: %w", err)
+		// The library reads YAML by way of JSON and says so at length.
+		cause := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: json: ")
+		return Config{}, fmt.Errorf("not valid: %s", cause)
 	}
 	return cfg, cfg.validate()
 }
