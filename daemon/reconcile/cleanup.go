@@ -52,7 +52,7 @@ func Cleanup(ctx context.Context, cfg Config, k kernel.Kernel, pods Pods) error 
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up: %w; the state files stay, repeat cleanup when this is repaired", errors.Join(err, recordsErr))
 	}
-	return removeFiles(ctx, cfg)
+	return removeFiles(ctx, cfg, pods)
 }
 
 // attached names the pods that would lose their network: those with a record
@@ -104,13 +104,13 @@ func release(ctx context.Context, cfg Config, r endpoint.Record) error {
 
 // removeFiles removes the state, directories only when they are empty then:
 // somebody else may keep files there.
-func removeFiles(ctx context.Context, cfg Config) error {
+func removeFiles(ctx context.Context, cfg Config, pods Pods) error {
 	dir := cfg.StateDir
 	var errs []error
 	for _, path := range []string{dir.NodeFile(), dir.PeersFile(), dir.SysctlsFile(), dir.Socket()} {
 		errs = append(errs, statedir.Remove(path))
 	}
-	errs = append(errs, os.RemoveAll(dir.Log()), removeNetwork(ctx, cfg))
+	errs = append(errs, os.RemoveAll(dir.Log()), removeNetwork(ctx, cfg, pods))
 	for _, d := range []string{dir.Endpoints(), cfg.Conflist.NetworksDir, string(dir)} {
 		removeTemp(d)
 		_ = os.Remove(d) // fails while something is in it
@@ -119,9 +119,13 @@ func removeFiles(ctx context.Context, cfg Config) error {
 }
 
 // removeNetwork removes the network's directory of reservations unless one is
-// still held.
-func removeNetwork(ctx context.Context, cfg Config) error {
+// still held. After all pods have been cut off none can be: what is left
+// belongs to a record that was lost.
+func removeNetwork(ctx context.Context, cfg Config, pods Pods) error {
 	network := filepath.Join(cfg.Conflist.NetworksDir, cfg.Conflist.Network)
+	if pods == DetachPods {
+		return os.RemoveAll(network)
+	}
 	held, err := ipam.Open(network, cfg.BootID).List(ctx)
 	if err != nil || len(held) > 0 {
 		return err

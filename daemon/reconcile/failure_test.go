@@ -193,6 +193,7 @@ func TestCleanupRemovesEveryTrace(t *testing.T) {
 	network := b.cfg.Conflist.NetworksDir + "/ropeway"
 	for path, content := range map[string]string{
 		network + "/10.244.1.5":                  r.ContainerID + "\r\neth0",
+		network + "/10.244.1.6":                  "its record is lost\r\neth0",
 		network + "/boot_id":                     "boot-a\n",
 		network + "/lock":                        "",
 		network + "/last_reserved_ip.0":          "10.244.1.5",
