@@ -141,7 +141,7 @@ func (c *conn) inNamespace(f func() error) error {
 		return err
 	}
 	defer own.Close()
-	if err := netns.Set(c.ns); err != nil {
+	if err = netns.Set(c.ns); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace: %w", err)
 	}

@@ -217,7 +217,7 @@ func (f *Fake) replaceRoute(k RouteKey, r Route) error {
 		return errors.New("onlink needs a gateway")
 	case r.Encap != (Encap{}) && (f.state.Links[r.Link].Kind != IP6Tnl || r.Gateway.IsValid()):
 		return errors.New("encap needs an ip6tnl device and no gateway")
-	case r.Encap != (Encap{}) && !(r.Encap.Src.Is6() && r.Encap.Dst.Is6()):
+	case r.Encap != (Encap{}) && (!r.Encap.Src.Is6() || !r.Encap.Dst.Is6()):
 		return errors.New("encap needs IPv6 addresses")
 	}
 	if err := f.checkGateway(k, r); err != nil {

@@ -102,7 +102,7 @@ func (a *application) addLink(l Link) error {
 	if err != nil {
 		return err
 	}
-	if err := a.conn.handle.LinkAdd(device); err != nil {
+	if err = a.conn.handle.LinkAdd(device); err != nil {
 		return a.sameLink(l, err)
 	}
 	// IPv6 may be off altogether; then there is nothing to switch off.
@@ -136,10 +136,10 @@ func (a *application) setLink(op LinkSet) error {
 	}
 	link := byIndex(index)
 	if op.MTU != 0 {
-		if err := a.conn.handle.LinkSetMTU(link, op.MTU); err != nil {
+		if err = a.conn.handle.LinkSetMTU(link, op.MTU); err != nil {
 			return fmt.Errorf("set MTU %d: %w", op.MTU, err)
 		}
-		if err := a.checkMTU(index, op.MTU); err != nil {
+		if err = a.checkMTU(index, op.MTU); err != nil {
 			return err
 		}
 	}

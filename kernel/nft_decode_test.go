@@ -101,7 +101,7 @@ func TestIntervalsDecodeToPrefixesInAnyOrder(t *testing.T) {
 	for range 2000 {
 		s := randomSet(rng)
 		var elements []setElement
-		for _, e := range encodeElements(sortedPrefixes(s.Elements), s.Interval) {
+		for _, e := range encodeElements(&nftables.Set{Interval: s.Interval}, sortedPrefixes(s.Elements)) {
 			addr, _ := netip.AddrFromSlice(e.Key)
 			elements = append(elements, setElement{addr, e.IntervalEnd})
 		}

@@ -14,13 +14,13 @@ type setElement struct {
 	end  bool
 }
 
-// encodeElements returns the kernel's elements for prefixes of one set. A
+// encodeElements returns the kernel's elements for prefixes of a set. A
 // prefix that ends with the family's last address has no end.
-func encodeElements(prefixes []netip.Prefix, interval bool) []nftables.SetElement {
+func encodeElements(set *nftables.Set, prefixes []netip.Prefix) []nftables.SetElement {
 	elements := make([]nftables.SetElement, 0, 2*len(prefixes))
 	for _, p := range prefixes {
 		elements = append(elements, nftables.SetElement{Key: p.Addr().AsSlice()})
-		if behind := lastAddr(p).Next(); interval && behind.IsValid() {
+		if behind := lastAddr(p).Next(); set.Interval && behind.IsValid() {
 			elements = append(elements, nftables.SetElement{Key: behind.AsSlice(), IntervalEnd: true})
 		}
 	}

@@ -187,9 +187,9 @@ func decodeElementList(message []byte) (elements []setElement, err error) {
 		}
 		ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
 			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				e, err := decodeElement(ad)
+				e, broken := decodeElement(ad)
 				elements = append(elements, e)
-				return err
+				return broken
 			})
 			return nil
 		}))
@@ -232,9 +232,9 @@ func decodeListedRule(message []byte) (r listedRule, err error) {
 		case unix.NFTA_RULE_EXPRESSIONS:
 			ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
 				ad.Nested(func(ad *netlink.AttributeDecoder) error {
-					e, err := decodeRawExpr(ad)
+					e, broken := decodeRawExpr(ad)
 					raw = append(raw, e)
-					return err
+					return broken
 				})
 				return nil
 			}))

@@ -16,8 +16,12 @@ const (
 	PodLinkPrefix = "rwp"
 	// TableName is the nftables table, family inet, that Ropeway owns whole.
 	TableName = "ropeway"
+)
 
-	// Names of the tunnel devices, one per kind.
+// Names of the tunnel devices. There is one of each kind; of sit there is
+// besides it one for each peer, named by the peer's address, while this one
+// holds the node's own address in the tunnel.
+const (
 	VXLANLink  = "ropeway-vxlan"
 	IPIPLink   = "ropeway-ipip"
 	SITLink    = "ropeway-sit"

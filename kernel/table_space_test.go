@@ -54,7 +54,7 @@ func (s nftSpace) run(stdin string, args ...string) string {
 		s.t.Fatal(err)
 	}
 	defer home.Close()
-	if err := netns.Set(s.ns); err != nil {
+	if err = netns.Set(s.ns); err != nil {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command(args[0], args[1:]...)

@@ -78,9 +78,11 @@ func (w tableWriter) write(command tableCommand) error {
 		if err := checkElements(c.elements, c.interval); err != nil {
 			return err
 		}
-		return w.nft.SetAddElements(w.set(c.set, IPv4Addr, c.interval), encodeElements(c.elements, c.interval))
+		set := w.set(c.set, IPv4Addr, c.interval)
+		return w.nft.SetAddElements(set, encodeElements(set, c.elements))
 	case nftDeleteElements:
-		return w.nft.SetDeleteElements(w.set(c.set, IPv4Addr, c.interval), encodeElements(c.elements, c.interval))
+		set := w.set(c.set, IPv4Addr, c.interval)
+		return w.nft.SetDeleteElements(set, encodeElements(set, c.elements))
 	case nftAddChain:
 		return w.addChain(c)
 	case nftFlushChain:

@@ -119,8 +119,10 @@ func (f File) Run(ctx context.Context, publish func([]Node), report func(error))
 			return nil
 		case <-events:
 			changed()
-		case <-lost: // events were dropped: look
-			changed()
+		case _, open := <-lost: // events were dropped: look
+			if open {
+				changed()
+			}
 		case <-ticker.C:
 			watch(watcher, filepath.Dir(f.Path))
 			changed()
