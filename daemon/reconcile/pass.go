@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
-	"syscall"
 	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
@@ -38,12 +36,11 @@ func (l *Loop) pass(parent context.Context) error {
 		} else {
 			l.settled = nil
 		}
-		err = errors.Join(err, l.writeState(d))
+		err = errors.Join(err, statedir.Explain(l.writeState(d)))
 		if err == nil {
-			err = l.cfg.Conflist.write()
+			err = statedir.Explain(l.cfg.Conflist.write())
 		}
 	}
-	err = withRemedy(l.cfg, err)
 	l.tell(d, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
 	return err
 }
@@ -96,17 +93,6 @@ func (l *Loop) writeState(d Decision) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, writeNode(l.cfg, d))...)
-}
-
-// withRemedy says what to do about a disk that takes no files.
-func withRemedy(cfg Config, err error) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w; free some space there, it is tried again", err)
-	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w; let ropewayd write to %s and %s", err, cfg.StateDir, cfg.Conflist.Dir)
-	}
-	return err
 }
 
 // temporary is the part of an error's text that is new each time.

@@ -101,7 +101,7 @@ func (m sysctlMemory) add(dir statedir.Dir, sets []kernel.SysctlSet, now map[str
 		return fmt.Errorf("encode sysctl values: %w", err)
 	}
 	if err := statedir.WriteFile(dir.SysctlsFile(), append(b, '\n')); err != nil {
-		return fmt.Errorf("remember sysctl values before they are changed: %w", err)
+		return fmt.Errorf("remember sysctl values before they are changed: %w", statedir.Explain(err))
 	}
 	return nil
 }
