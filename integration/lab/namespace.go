@@ -125,6 +125,18 @@ func (ns *Namespace) Netlink(fn func(*netlink.Handle) error) error {
 	return nil
 }
 
+// Dump repeats a listing of links, addresses or neighbours that changes on the
+// machine have interrupted.
+func Dump[T any](list func() ([]T, error)) ([]T, error) {
+	for range 100 {
+		found, err := list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return found, err
+		}
+	}
+	return list()
+}
+
 // Fd is an open descriptor of the namespace, for libraries that want one. It
 // is valid until Delete.
 func (ns *Namespace) Fd() int { return int(ns.file.Fd()) }

@@ -179,7 +179,7 @@ func (n *Node) Renumber(_ context.Context, host int) error {
 				return fmt.Errorf("add %s: %w", a, err)
 			}
 		}
-		old, err := h.AddrList(link, netlink.FAMILY_ALL)
+		old, err := Dump(func() ([]netlink.Addr, error) { return h.AddrList(link, netlink.FAMILY_ALL) })
 		if err != nil {
 			return err
 		}

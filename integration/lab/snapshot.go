@@ -28,7 +28,7 @@ type Machine map[string]struct{}
 // and at processes that run a lab's program or are children of this one.
 func SnapshotMachine() (Machine, error) {
 	m := Machine{}
-	links, err := netlink.LinkList()
+	links, err := Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}

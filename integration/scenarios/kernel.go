@@ -204,7 +204,7 @@ func onlyTunnels(_ context.Context, w *world, args []string) (string, error) {
 	expected := slices.DeleteFunc(slices.Clone(args[1:]), func(s string) bool { return s == "none" })
 	var found []string
 	err = n.Netlink(func(h *netlink.Handle) error {
-		links, err := h.LinkList()
+		links, err := lab.Dump(h.LinkList)
 		for _, link := range links {
 			if strings.HasPrefix(link.Attrs().Name, kernel.TunnelPrefix) {
 				found = append(found, link.Type())
@@ -233,7 +233,7 @@ func damageTunnel(_ context.Context, w *world, args []string) (string, error) {
 	}
 	damaged := 0
 	err = n.Netlink(func(h *netlink.Handle) error {
-		links, err := h.LinkList()
+		links, err := lab.Dump(h.LinkList)
 		for _, link := range links {
 			if strings.HasPrefix(link.Attrs().Name, kernel.TunnelPrefix) {
 				damaged++
@@ -257,13 +257,13 @@ func damage(h *netlink.Handle, link netlink.Link, kind string) error {
 	case "mtu":
 		return h.LinkSetMTU(link, 1300)
 	case "addresses":
-		addrs, err := h.AddrList(link, netlink.FAMILY_ALL)
+		addrs, err := lab.Dump(func() ([]netlink.Addr, error) { return h.AddrList(link, netlink.FAMILY_ALL) })
 		for i := range addrs {
 			err = errors.Join(err, h.AddrDel(link, &addrs[i]))
 		}
 		return err
 	case "fdb":
-		entries, err := h.NeighList(link.Attrs().Index, unix.AF_BRIDGE)
+		entries, err := lab.Dump(func() ([]netlink.Neigh, error) { return h.NeighList(link.Attrs().Index, unix.AF_BRIDGE) })
 		for i := range entries {
 			err = errors.Join(err, h.NeighDel(&entries[i]))
 		}

@@ -224,7 +224,7 @@ func isOfPod(name string) bool {
 
 func podLinks(n *lab.Node) (names []string, err error) {
 	err = n.Netlink(func(h *netlink.Handle) error {
-		links, err := h.LinkList()
+		links, err := lab.Dump(h.LinkList)
 		for _, link := range links {
 			if strings.HasPrefix(link.Attrs().Name, kernel.PodLinkPrefix) {
 				names = append(names, link.Attrs().Name)
