@@ -100,8 +100,8 @@ func TestProgramRunsInItsNamespaceAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer node.close()
-	if links, err := node.links(); err != nil || len(links) > 0 {
-		t.Errorf("a new namespace holds links %v, %v", links, err)
+	if links, listErr := node.links(); listErr != nil || len(links) > 0 {
+		t.Errorf("a new namespace holds links %v, %v", links, listErr)
 	}
 	inside, err := node.exec(t.Context(), "/bin/sh", nil, []byte("readlink /proc/self/ns/net"))
 	if err != nil {

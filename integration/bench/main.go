@@ -55,15 +55,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	binaries, err := buildBinaries(ctx, filepath.Join(dir, "bench"))
+	built, err := buildBinaries(ctx, filepath.Join(dir, "bench"))
 	if err != nil {
 		return err
 	}
-	report, err := compareAll(ctx, binaries, *only, *rounds, out)
+	report, err := compareAll(ctx, built, *only, *rounds, out)
 	if err != nil {
 		return err
 	}
-	report.Sizes, err = binaries.sizes()
+	report.Sizes, err = built.sizes()
 	if err != nil {
 		return err
 	}

@@ -51,9 +51,9 @@ func (n *namespace) do(f func() error) error {
 // exec runs a program in the namespace.
 func (n *namespace) exec(ctx context.Context, path string, env []string, stdin []byte) (done execution, err error) {
 	err = n.do(func() error {
-		var err error
-		done, err = execute(ctx, path, env, stdin)
-		return err
+		var execErr error
+		done, execErr = execute(ctx, path, env, stdin)
+		return execErr
 	})
 	return done, err
 }
@@ -61,13 +61,13 @@ func (n *namespace) exec(ctx context.Context, path string, env []string, stdin [
 // links lists what is in the namespace beside its loopback.
 func (n *namespace) links() (names []string, err error) {
 	err = n.do(func() error {
-		all, err := net.Interfaces()
+		all, listErr := net.Interfaces()
 		for _, link := range all {
 			if link.Flags&net.FlagLoopback == 0 {
 				names = append(names, link.Name)
 			}
 		}
-		return err
+		return listErr
 	})
 	return names, err
 }

@@ -42,7 +42,7 @@ func (r report) print(out io.Writer) error {
 	for _, s := range r.Sizes {
 		note := ""
 		if s.name == "ropeway" {
-			note = fmt.Sprintf("under %.1f: %s", megabytes(maxPluginBytes), yesNo(s.bytes < maxPluginBytes))
+			note = fmt.Sprintf("under %.1f: %s", megabytes(maxPluginBytes), metOrMissed()[s.bytes < maxPluginBytes])
 		}
 		fmt.Fprintf(w, "%s\t%.2f\t%s\t\n", s.name, megabytes(s.bytes), note)
 	}
@@ -69,14 +69,10 @@ func verdict(x result) string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("at most %.2f: %s", limit, yesNo(x.Ratio <= limit))
+	return fmt.Sprintf("at most %.2f: %s", limit, metOrMissed()[x.Ratio <= limit])
 }
 
-func yesNo(reached bool) string {
-	if reached {
-		return "met"
-	}
-	return "missed"
-}
+// metOrMissed words whether a target is reached.
+func metOrMissed() map[bool]string { return map[bool]string{true: "met", false: "missed"} }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }

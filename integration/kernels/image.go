@@ -30,7 +30,7 @@ func CacheDir() (string, error) {
 		return "", err
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if _, statErr := os.Stat(filepath.Join(dir, "go.mod")); statErr == nil {
 			return filepath.Join(dir, "build", "kernels"), nil
 		}
 		parent := filepath.Dir(dir)
@@ -140,12 +140,12 @@ func unpack(ctx context.Context, dir, pkg, target string) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if _, err := apt(ctx, tmp, "download", pkg); err != nil {
+	if _, err = apt(ctx, tmp, "download", pkg); err != nil {
 		// The mirror has moved on since the lists were read.
 		if _, updateErr := apt(ctx, tmp, "update"); updateErr != nil {
 			return errors.Join(err, updateErr)
 		}
-		if _, err := apt(ctx, tmp, "download", pkg); err != nil {
+		if _, err = apt(ctx, tmp, "download", pkg); err != nil {
 			return err
 		}
 	}
@@ -154,7 +154,7 @@ func unpack(ctx context.Context, dir, pkg, target string) error {
 		return fmt.Errorf("apt-get download left %d packages, not one", len(debs))
 	}
 	root := filepath.Join(tmp, "root")
-	if _, err := command(ctx, tmp, "dpkg", "-x", debs[0], root); err != nil {
+	if _, err = command(ctx, tmp, "dpkg", "-x", debs[0], root); err != nil {
 		return err
 	}
 	img, err := openImage(root)
@@ -209,7 +209,7 @@ func (img image) addModules(a *archive) error {
 			if a.has(guest + "/" + m) {
 				continue
 			}
-			if err := a.copy(guest+"/"+m, filepath.Join(img.modules, m)); err != nil {
+			if err = a.copy(guest+"/"+m, filepath.Join(img.modules, m)); err != nil {
 				return err
 			}
 		}

@@ -94,7 +94,7 @@ func addTool(ctx context.Context, a *archive, name string) error {
 	if err != nil {
 		return fmt.Errorf("put %s into the guest: %w", name, err)
 	}
-	if err := a.copy(path, path); err != nil {
+	if err = a.copy(path, path); err != nil {
 		return err
 	}
 	if isStatic(path) {
@@ -137,7 +137,7 @@ func addBusybox(ctx context.Context, a *archive) error {
 	if err != nil {
 		return err
 	}
-	if err := a.copy("/usr/bin/busybox", busybox); err != nil {
+	if err = a.copy("/usr/bin/busybox", busybox); err != nil {
 		return err
 	}
 	a.link("/usr/bin/sh", "bash")

@@ -47,7 +47,7 @@ func Run(ctx context.Context, job Job) (exitCode int, err error) {
 	if len(job.Command) == 0 {
 		return 0, errors.New("run a kernel in qemu: no command")
 	}
-	if err := checkPackages(); err != nil {
+	if err = checkPackages(); err != nil {
 		return 0, err
 	}
 	job, err = job.withDefaults()

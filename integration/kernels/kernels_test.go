@@ -14,7 +14,7 @@ import (
 // guest runs a bash script in a guest, on a machine that has all it takes.
 func guest(ctx context.Context, t *testing.T, job Job, script string) (code int, output string, err error) {
 	t.Helper()
-	if err := Ensure(ctx); err != nil {
+	if err = Ensure(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer

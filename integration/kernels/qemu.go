@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,8 +66,8 @@ func kvmUsable() bool {
 	}
 	for line := range bytes.Lines(info) {
 		if name, flags, _ := strings.Cut(string(line), ":"); strings.TrimSpace(name) == "flags" {
-			flags := " " + strings.TrimSpace(flags) + " "
-			return strings.Contains(flags, " vmx ") || strings.Contains(flags, " svm ")
+			words := strings.Fields(flags)
+			return slices.Contains(words, "vmx") || slices.Contains(words, "svm")
 		}
 	}
 	return false

@@ -90,7 +90,7 @@ func statusText(ctx context.Context, n *lab.Node) (string, error) {
 
 // statusMatches looks for a pattern in the whole JSON status.
 func statusMatches(ctx context.Context, w *world, args []string) (text string, found bool, err error) {
-	if err := want(args, "status-says[-not] NODE PATTERN", 2, 2); err != nil {
+	if err = want(args, "status-says[-not] NODE PATTERN", 2, 2); err != nil {
 		return "", false, err
 	}
 	pattern, err := regexp.Compile(args[1])

@@ -203,14 +203,9 @@ func onlyTunnels(_ context.Context, w *world, args []string) (string, error) {
 	}
 	expected := slices.DeleteFunc(slices.Clone(args[1:]), func(s string) bool { return s == "none" })
 	var found []string
-	err = n.Netlink(func(h *netlink.Handle) error {
-		links, err := lab.Dump(h.LinkList)
-		for _, link := range links {
-			if strings.HasPrefix(link.Attrs().Name, kernel.TunnelPrefix) {
-				found = append(found, link.Type())
-			}
-		}
-		return err
+	err = eachLink(n, kernel.TunnelPrefix, func(_ *netlink.Handle, link netlink.Link) error {
+		found = append(found, link.Type())
+		return nil
 	})
 	slices.Sort(found)
 	found = slices.Compact(found)
@@ -232,15 +227,9 @@ func damageTunnel(_ context.Context, w *world, args []string) (string, error) {
 		return "", err
 	}
 	damaged := 0
-	err = n.Netlink(func(h *netlink.Handle) error {
-		links, err := lab.Dump(h.LinkList)
-		for _, link := range links {
-			if strings.HasPrefix(link.Attrs().Name, kernel.TunnelPrefix) {
-				damaged++
-				err = errors.Join(err, damage(h, link, args[1]))
-			}
-		}
-		return err
+	err = eachLink(n, kernel.TunnelPrefix, func(h *netlink.Handle, link netlink.Link) error {
+		damaged++
+		return damage(h, link, args[1])
 	})
 	if err == nil && damaged == 0 {
 		err = fmt.Errorf("node %s has no tunnel device to damage", n.Name)

@@ -222,17 +222,27 @@ func isOfPod(name string) bool {
 	return name != "lock" && name != "boot_id" && !strings.HasPrefix(name, "last_reserved_ip")
 }
 
+// podLinks are the names of host ends on a node.
 func podLinks(n *lab.Node) (names []string, err error) {
-	err = n.Netlink(func(h *netlink.Handle) error {
-		links, err := lab.Dump(h.LinkList)
-		for _, link := range links {
-			if strings.HasPrefix(link.Attrs().Name, kernel.PodLinkPrefix) {
-				names = append(names, link.Attrs().Name)
-			}
-		}
-		return err
+	err = eachLink(n, kernel.PodLinkPrefix, func(_ *netlink.Handle, link netlink.Link) error {
+		names = append(names, link.Attrs().Name)
+		return nil
 	})
 	return names, err
+}
+
+// eachLink calls fn for the links of a node whose names begin with prefix.
+func eachLink(n *lab.Node, prefix string, fn func(*netlink.Handle, netlink.Link) error) error {
+	return n.Netlink(func(h *netlink.Handle) error {
+		links, err := lab.Dump(h.LinkList)
+		errs := []error{err}
+		for _, link := range links {
+			if strings.HasPrefix(link.Attrs().Name, prefix) {
+				errs = append(errs, fn(h, link))
+			}
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // raiseLinkMTU makes both ends of a pod's link take larger packets, and returns

@@ -23,13 +23,14 @@ func trafficCommands() map[string]command {
 
 // probe sends a packet of size bytes (0: small) from one host to an echo server
 // on another and back.
-func probe(ctx context.Context, from, to host, dst netip.Addr, size int) (lab.Echo, error) {
+func probe(ctx context.Context, from, to host, dst netip.Addr, size int) error {
 	server, err := to.ServeEcho(ctx, netip.AddrPortFrom(dst, 0))
 	if err != nil {
-		return lab.Echo{}, err
+		return err
 	}
 	defer server.Close()
-	return from.Probe(ctx, server.Addr, size)
+	_, err = from.Probe(ctx, server.Addr, size)
+	return err
 }
 
 // reach A B [C…]: each host sends to the next and to the last, and hears back,
@@ -52,7 +53,7 @@ func reach(ctx context.Context, w *world, args []string) (string, error) {
 
 func reachOne(ctx context.Context, from, to host) error {
 	return eachFamily(from, to, func(_ lab.Families, _, dst netip.Addr) error {
-		if _, err := probe(ctx, from, to, dst, 0); err != nil {
+		if err := probe(ctx, from, to, dst, 0); err != nil {
 			return fmt.Errorf("udp: %w", err)
 		}
 		if _, err := get(ctx, from, to, dst); err != nil {
@@ -96,8 +97,7 @@ func reachMany(ctx context.Context, w *world, args []string) (string, error) {
 			defer func() { <-slots }()
 			for _, to := range targets {
 				err := eachFamily(host{p.Namespace, p.Name, p.Addresses}, to, func(_ lab.Families, _, dst netip.Addr) error {
-					_, err := probe(ctx, host{Namespace: p.Namespace}, to, dst, 0)
-					return err
+					return probe(ctx, host{Namespace: p.Namespace}, to, dst, 0)
 				})
 				mu.Lock()
 				errs = append(errs, err)
@@ -134,7 +134,7 @@ func refused(ctx context.Context, w *world, args []string) (string, error) {
 
 // reachability returns why each family does not get through; one that does is
 // an error.
-func reachability(ctx context.Context, w *world, args []string) (reasons []error, err error) {
+func reachability(ctx context.Context, w *world, args []string) ([]error, error) {
 	if err := want(args, "unreachable|refused FROM TO", 2, 2); err != nil {
 		return nil, err
 	}
@@ -142,14 +142,15 @@ func reachability(ctx context.Context, w *world, args []string) (reasons []error
 	if err != nil {
 		return nil, err
 	}
+	var reasons []error
 	err = eachFamily(hosts[0], hosts[1], func(_ lab.Families, _, dst netip.Addr) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		soon, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		_, err := probe(ctx, hosts[0], hosts[1], dst, 0)
-		if err == nil {
+		reason := probe(soon, hosts[0], hosts[1], dst, 0)
+		if reason == nil {
 			return errors.New("reached")
 		}
-		reasons = append(reasons, err)
+		reasons = append(reasons, reason)
 		return nil
 	})
 	return reasons, err
@@ -187,7 +188,7 @@ func (w *world) podMTU(n *lab.Node) (int, error) {
 // byte more is refused by the pod's own interface.
 func df(ctx context.Context, w *world, args []string) (string, error) {
 	return w.atTheLimit(args, "df POD TO", func(from, to host, dst netip.Addr, mtu int) error {
-		if _, err := probe(ctx, from, to, dst, mtu); err != nil {
+		if err := probe(ctx, from, to, dst, mtu); err != nil {
 			return fmt.Errorf("%d bytes: %w", mtu, err)
 		}
 		return expectTooBig(ctx, from, to, dst, mtu+1, mtu)
@@ -208,7 +209,7 @@ func tooBig(ctx context.Context, w *world, args []string) (string, error) {
 		}
 		err = eventuallyTooBig(ctx, from, to, dst, mtu)
 		if err == nil {
-			_, err = probe(ctx, from, to, dst, mtu)
+			err = probe(ctx, from, to, dst, mtu)
 		}
 		return errors.Join(err, restore())
 	})
@@ -236,7 +237,7 @@ func (w *world) atTheLimit(args []string, usage string, check func(from, to host
 }
 
 func expectTooBig(ctx context.Context, from, to host, dst netip.Addr, size, mtu int) error {
-	_, err := probe(ctx, from, to, dst, size)
+	err := probe(ctx, from, to, dst, size)
 	var tooBig *lab.TooBigError
 	switch {
 	case err == nil:
@@ -271,9 +272,9 @@ func stream(ctx context.Context, w *world, args []string) (string, error) {
 		return "", err
 	}
 	return "", eachFamily(hosts[0], hosts[1], func(family lab.Families, _, dst netip.Addr) error {
-		ctx, cancel := context.WithTimeout(ctx, patience)
+		first, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		s, err := lab.StartStream(ctx, hosts[0].Namespace, hosts[1].Namespace, dst, 0)
+		s, err := lab.StartStream(first, hosts[0].Namespace, hosts[1].Namespace, dst, 0)
 		if err == nil {
 			w.streams[args[0]+" "+string(family)] = s
 		}
