@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -30,6 +32,13 @@ func labCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Three nodes on this machine, as network namespaces, to play with (root)",
+		Long: `Three nodes on this machine, as network namespaces, to play with (root).
+
+Each node has its own directories and a ropewayd; pods are attached as a
+container runtime does it. n1 and n2 share a subnet, n3 is behind a router; in
+mode direct all three share one. Nothing outside the lab is changed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	name := cmd.PersistentFlags().StringP("name", "n", labName, "the lab's name, 1 to 12 of a-z and 0-9")
 	cmd.AddCommand(labUp(name), labExec(name), labPods(name), labDown(name))
@@ -60,6 +69,9 @@ func labUp(name *string) *cobra.Command {
 }
 
 func upLab(ctx context.Context, out io.Writer, options lab.Options) error {
+	if !slices.Contains(lab.Modes(), options.Mode) {
+		return fmt.Errorf("mode %q is unknown; use one of %s", options.Mode, strings.Trim(fmt.Sprint(lab.Modes()), "[]"))
+	}
 	if err := lab.Supported(options); err != nil {
 		return fmt.Errorf("%w; `make demo` runs that mode inside a Debian kernel", err)
 	}
@@ -85,7 +97,7 @@ func upLab(ctx context.Context, out io.Writer, options lab.Options) error {
 	tryNext(out, l.Name(),
 		"pods add "+first.Name+" web", "pods add "+last.Name+" client",
 		"exec "+first.Name+" -- ip route show proto 114", "down")
-	say(out, "  ropewayctl status --state-dir %s\n", first.StateDir())
+	say(out, "  %s status --state-dir %s\n", os.Args[0], first.StateDir())
 	return nil
 }
 
@@ -93,7 +105,9 @@ func labExec(name *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec NODE|POD [--] COMMAND [ARGUMENT...]",
 		Short: "Run a command in the network namespace of a node or pod",
-		Args:  cobra.MinimumNArgs(2),
+		Example: `  ropewayctl lab exec n1 -- ip route show proto 114
+  ropewayctl lab exec client -- ping -c 3 10.244.1.2`,
+		Args: withUsage(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := openLab(cmd.Context(), *name)
 			if err != nil {
@@ -129,7 +143,7 @@ func labPods(name *string) *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{Use: "ls", Short: "List the pods", Args: cobra.NoArgs, RunE: list},
 		&cobra.Command{
-			Use: "add NODE POD", Short: "Attach a pod to a node", Args: cobra.ExactArgs(2),
+			Use: "add NODE POD", Short: "Attach a pod to a node", Args: withUsage(cobra.ExactArgs(2)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return withLabTimeout(cmd, func(ctx context.Context) error {
 					return addPod(ctx, cmd.OutOrStdout(), *name, args[0], args[1])
@@ -137,7 +151,7 @@ func labPods(name *string) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "rm POD", Short: "Detach a pod", Args: cobra.ExactArgs(1),
+			Use: "rm POD", Short: "Detach a pod", Args: withUsage(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return withLabTimeout(cmd, func(ctx context.Context) error {
 					return removePod(ctx, cmd.OutOrStdout(), *name, args[0])
@@ -169,6 +183,12 @@ func addPod(ctx context.Context, out io.Writer, name, node, pod string) error {
 	n := l.Node(node)
 	if n == nil {
 		return fmt.Errorf("lab %s has no node %s; it has %s", name, node, nodeNames(l))
+	}
+	if l.Node(pod) != nil {
+		return fmt.Errorf("%s is a node of lab %s; give the pod another name", pod, name)
+	}
+	if p := l.Pod(pod); p != nil {
+		return fmt.Errorf("lab %s has a pod %s already, on node %s; give this one another name, or first: ropewayctl lab pods rm %s", name, pod, p.Node.Name, pod)
 	}
 	p, err := n.AttachPod(ctx, pod)
 	if err != nil {
@@ -221,7 +241,7 @@ func labDown(name *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "also what programs left behind that were killed")
+	cmd.Flags().BoolVar(&all, "all", false, "all labs, also those of programs that were killed")
 	return cmd
 }
 
@@ -266,7 +286,17 @@ func tryNext(out io.Writer, name string, commands ...string) {
 		if name != labName {
 			command = "--name " + name + " " + command
 		}
-		say(out, "  ropewayctl lab %s\n", command)
+		say(out, "  %s lab %s\n", os.Args[0], command) // as it was called, so that it can be pasted
+	}
+}
+
+// withUsage tells what the arguments are when they are too few or too many.
+func withUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
+		}
+		return nil
 	}
 }
 

@@ -23,7 +23,13 @@ func statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what this node's daemon knows: readiness, paths and their reasons, problems",
-		Args:  cobra.NoArgs,
+		Long: `Show what this node's daemon knows: readiness, paths and their reasons, problems.
+
+The table has a line per peer and pod CIDR. VIA is how packets for these pods
+leave the node: direct (a plain route), vxlan, ipip, sit or ip6tnl (a tunnel), or
+refused. NEXT HOP is the peer's address that the packet, or the tunnel packet
+around it, is sent to.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
 			defer cancel()

@@ -83,11 +83,20 @@ func LoadConfig(path string) (Config, error) {
 func ParseConfig(b []byte) (Config, error) {
 	cfg := defaultConfig()
 	if err := yaml.UnmarshalStrict(b, &cfg); err != nil {
-		// The library reads YAML by way of JSON and says so at length.
-		cause := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: json: ")
-		return Config{}, fmt.Errorf("not valid: %s", cause)
+		return Config{}, fmt.Errorf("not valid: %s", plainCause(err))
 	}
 	return cfg, cfg.validate()
+}
+
+// plainCause shortens what the library says, which reads YAML by way of JSON
+// and tells so at length.
+func plainCause(err error) string {
+	return strings.NewReplacer(
+		"error unmarshaling JSON: while decoding JSON: json: ", "",
+		"error converting YAML to JSON: yaml: ", "",
+		"unmarshal errors:\n  ", "",
+		"Go struct field Config.", "key ",
+	).Replace(err.Error())
 }
 
 // name is what may become a directory or a CNI network name.

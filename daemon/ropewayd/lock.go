@@ -45,7 +45,7 @@ func tryAcquire(dir statedir.Dir) (*lock, error) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 20))
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("ropewayd runs already on %s (process %s); stop it, or give this one its own stateDir", dir, strings.TrimSpace(string(holder)))
+			return nil, fmt.Errorf("ropewayd runs already on %s (process %s); stop it first (a second daemon needs a stateDir of its own)", dir, strings.TrimSpace(string(holder)))
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

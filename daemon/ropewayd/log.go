@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
@@ -24,7 +25,7 @@ func parseLevel(text string) (slog.Level, error) {
 	levels := []string{"debug", "info", "warn", "error"}
 	var level slog.Level
 	if !slices.Contains(levels, text) {
-		return level, fmt.Errorf("logLevel %q is unknown; use one of %v", text, levels)
+		return level, fmt.Errorf("logLevel %q is unknown; use one of %s", text, strings.Join(levels, " "))
 	}
 	return level, level.UnmarshalText([]byte(text))
 }

@@ -43,8 +43,13 @@ func command() *cobra.Command {
 		return run(cmd.Context(), cfg)
 	}
 	root := &cobra.Command{
-		Use:           "ropewayd",
-		Short:         "Keeps the paths between the pods of this node and all others",
+		Use:   "ropewayd",
+		Short: "Keeps the paths between the pods of this node and all others",
+		Long: `Keeps the paths between the pods of this node and all others.
+
+It runs in the foreground as root and logs to stderr. Stopping it changes
+nothing in the kernel: pods keep their links and paths. What it knows shows
+"ropewayctl status".`,
 		Args:          cobra.NoArgs,
 		RunE:          start,
 		Version:       version,
@@ -68,7 +73,10 @@ func command() *cobra.Command {
 	cleanupCommand := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove every trace of Ropeway from this node",
-		Args:  cobra.NoArgs,
+		Long: `Remove every trace of Ropeway from this node: links, routes, nftables table,
+sysctls that it changed, CNI configuration and state directory. Stop the daemon
+first, and delete the node's pods or cut them off with --force.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := LoadConfig(configFile)
 			if err != nil {
@@ -78,7 +86,11 @@ func command() *cobra.Command {
 			if force {
 				pods = reconcile.DetachPods
 			}
-			return cleanup(cmd.Context(), cfg, pods)
+			if err := cleanup(cmd.Context(), cfg, pods); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), "nothing of Ropeway is left on this node")
+			return nil
 		},
 	}
 	cleanupCommand.Flags().BoolVar(&force, "force", false, "cut off pods that are still attached")
