@@ -188,7 +188,7 @@ func addPod(ctx context.Context, out io.Writer, name, node, pod string) error {
 		return fmt.Errorf("%s is a node of lab %s; give the pod another name", pod, name)
 	}
 	if p := l.Pod(pod); p != nil {
-		return fmt.Errorf("lab %s has a pod %s already, on node %s; give this one another name, or first: ropewayctl lab pods rm %s", name, pod, p.Node.Name, pod)
+		return fmt.Errorf("lab %s has a pod %s already, on node %s; give this one another name, or first: ropewayctl lab --name %s pods rm %s", name, pod, p.Node.Name, name, pod)
 	}
 	p, err := n.AttachPod(ctx, pod)
 	if err != nil {

@@ -96,6 +96,7 @@ func plainCause(err error) string {
 		"error converting YAML to JSON: yaml: ", "",
 		"unmarshal errors:\n  ", "",
 		"Go struct field Config.", "key ",
+		"Go struct field VXLANConfig.", "key ",
 	).Replace(err.Error())
 }
 
