@@ -16,7 +16,7 @@ func Supported(options Options) error {
 	var devices []netlink.Link
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "probe"
-	local4, local6 := net.IPv4(192, 0, 2, 1), net.ParseIP("2001:db8::1")
+	local4 := net.IPv4(192, 0, 2, 1)
 	over6 := options.Underlay == IPv6 || options.Underlay == DualIPv6
 	switch {
 	case options.Mode == topology.Direct:
@@ -24,7 +24,7 @@ func Supported(options Options) error {
 	case options.Mode == topology.VXLAN || options.Mode == topology.VXLANCrossSubnet || options.Mode == "":
 		devices = append(devices, &netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 4789})
 	case over6:
-		devices = append(devices, &netlink.Ip6tnl{LinkAttrs: attrs, Local: local6})
+		devices = append(devices, &netlink.Ip6tnl{LinkAttrs: attrs, FlowBased: true})
 	default:
 		devices = append(devices, &netlink.Iptun{LinkAttrs: attrs, Local: local4})
 		if options.Pods != IPv4 {

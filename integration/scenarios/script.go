@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,6 +67,13 @@ func parseModes(names []string) ([]topology.Mode, error) {
 		modes = append(modes, topology.Mode(name))
 	}
 	return modes, nil
+}
+
+// Supported says whether the running kernel has what a mode needs, over either
+// underlay.
+func Supported(mode topology.Mode) error {
+	over4, over6 := lab.Options{Mode: mode}, lab.Options{Mode: mode, Underlay: lab.DualIPv6}
+	return errors.Join(lab.Supported(over4), lab.Supported(over6))
 }
 
 // Name is the case as part of a test name.
