@@ -52,35 +52,30 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 	if err != nil {
 		return Decision{}, 0, err
 	}
-	var first kernel.Plan
-	operations := 0
+	var applied kernel.Plan
 	for range rounds {
 		if d.Plan.Empty() {
-			if !first.Empty() {
-				l.noteDrift(first, d.Desired)
-			}
-			return d, operations, nil
-		}
-		if first.Empty() {
-			first = d.Plan
+			break
 		}
 		plan, refused := l.recordSysctls(d)
 		l.log.Debug("apply", "commands", commands(plan))
-		operations += len(plan.Ops)
+		applied.Ops = append(applied.Ops, plan.Ops...)
 		if err := errors.Join(l.kernel.Apply(ctx, plan), refused); err != nil {
-			return d, operations, err
+			return d, len(applied.Ops), err
 		}
 		again, err := Decide(ctx, l.cfg, l.kernel, nodes)
 		if err != nil {
-			return d, operations, err
+			return d, len(applied.Ops), err
 		}
 		d = again
 	}
-	if d.Plan.Empty() {
-		l.noteDrift(first, d.Desired)
-		return d, operations, nil
+	if !d.Plan.Empty() {
+		return d, len(applied.Ops), fmt.Errorf("the kernel still differs after %d attempts, does another program change the same objects? These keep differing: %s", rounds, commands(d.Plan))
 	}
-	return d, operations, fmt.Errorf("the kernel still differs after %d attempts, does another program change the same objects? These keep differing: %s", rounds, commands(d.Plan))
+	if !applied.Empty() {
+		l.noteDrift(applied, d.Desired)
+	}
+	return d, len(applied.Ops), nil
 }
 
 // writeState remembers the nodes and tells the plugin, also when something
