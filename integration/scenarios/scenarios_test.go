@@ -101,13 +101,18 @@ func params(c Case, path string) testscript.Params {
 }
 
 // condition is what scripts may ask for in brackets: the mode, whether it has a
-// tunnel, whether it is a VXLAN one, and whether the kernel has ipip.
+// tunnel, whether it is a VXLAN one, the family of the underlay, and whether
+// the kernel has ipip.
 func (c Case) condition(name string) (bool, error) {
 	switch name {
 	case "tunnel":
 		return c.Mode != topology.Direct, nil
 	case "vxlan":
 		return strings.HasPrefix(string(c.Mode), "vxlan"), nil
+	case "over-ipv4":
+		return c.Underlay == lab.Dual, nil
+	case "over-ipv6":
+		return c.Underlay == lab.DualIPv6, nil
 	case "ipip":
 		return Supported(topology.IPIP) == nil, nil
 	}
