@@ -31,7 +31,7 @@ demo: deps build ## three nodes, six pods, five modes: watch them talk (root)
 	$(GO) run ./integration/demo -bin $(BIN)
 
 test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debian kernel (root)
-	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 9m ./...
+	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 20m ./...
 
 bench: deps build ## pod start and stop against the reference plugins, in one run (root)
 	$(GO) run ./integration/bench
