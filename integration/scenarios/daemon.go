@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -171,5 +170,5 @@ func cleanup(ctx context.Context, w *world, args []string) (string, error) {
 		output += text
 		return err
 	})
-	return output, errors.Join(err)
+	return output, err
 }

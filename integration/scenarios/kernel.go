@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -129,6 +130,9 @@ func kernelUnchanged(ctx context.Context, w *world, args []string) (string, erro
 	return output, errors.Join(err, stop())
 }
 
+// reportDelay is how long a change that has happened may take to be reported.
+const reportDelay = 200 * time.Millisecond
+
 // watch observes a node's kernel; stop says whether anything changed.
 func watch(ctx context.Context, n *lab.Node) (stop func() error, err error) {
 	k, err := kernel.OpenAt(n.Path())
@@ -147,7 +151,7 @@ func watch(ctx context.Context, n *lab.Node) (stop func() error, err error) {
 		select {
 		case <-reports:
 			changed = errors.New("something was written to the kernel")
-		default:
+		case <-time.After(reportDelay):
 		}
 		return errors.Join(changed, k.Close())
 	}, nil
