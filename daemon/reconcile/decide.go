@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
+	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/daemon/topology"
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/kernel"
@@ -31,6 +32,9 @@ type Config struct {
 	// Patience is how long to wait for the source's first word before the
 	// last known nodes are used; 0 is five seconds.
 	Patience time.Duration
+	// Notify takes what the operator should see. It must not block; nil means
+	// that nobody listens.
+	Notify func(status.Notice)
 }
 
 // Decision is what the node's kernel should hold and how to get there.

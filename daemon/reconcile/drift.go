@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/kernel"
 )
 
@@ -63,6 +64,10 @@ func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
 		l.report.Drift[k] += n
 	}
 	l.mu.Unlock()
+	l.cfg.Notify(status.Notice{
+		Warning: true, Reason: status.RouteRepaired, Counts: counts,
+		Message: "another program changed what Ropeway owns, and it was repaired; the daemon's log shows the commands",
+	})
 	tell, untold := l.quarrel.repaired(time.Now())
 	if !tell {
 		return

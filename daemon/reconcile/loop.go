@@ -53,6 +53,9 @@ func New(cfg Config, k kernel.Kernel, source cluster.Source, log *slog.Logger) *
 	if cfg.Patience == 0 {
 		cfg.Patience = 5 * time.Second
 	}
+	if cfg.Notify == nil {
+		cfg.Notify = func(status.Notice) {}
+	}
 	return &Loop{
 		cfg: cfg, kernel: k, source: source, log: log,
 		inbox: inbox{changed: make(chan struct{}, 1)},
