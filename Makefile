@@ -13,16 +13,22 @@ LINTER    := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2
 # The names under which Debian and Ubuntu package what the tests call.
 PACKAGES := iproute2 nftables procps iputils-ping qemu-system-x86 busybox-static kmod
 
+COMMA     := ,
+
 export CGO_ENABLED := 0
 
-.PHONY: help build deps test demo bench lint fmt clean
+.PHONY: help build image deps test demo bench lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the plugins, the daemon and ropewayctl into bin/
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./plugins/ropeway ./plugins/ropeway-ipam ./daemon/ropewayd ./ropewayctl
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./plugins/ropeway ./plugins/ropeway-ipam ./plugins/loopback ./daemon/ropewayd ./ropewayctl
+
+# The archive names the image by version, and as the manifests of this tree do.
+image: ## build the container image for amd64 and arm64 (ARCH=amd64: one) into build/image/
+	$(GO) run ./manifests/image -version $(VERSION) -tags "$$(awk '$$1 == "newTag:" {print $$2}' manifests/base/kustomization.yaml)" -arch "$(or $(ARCH),amd64$(COMMA)arm64)"
 
 deps: ## install what the tests call (Debian packages), if anything is missing
 	@integration/packages.sh $(PACKAGES)

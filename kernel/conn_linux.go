@@ -19,7 +19,8 @@ const socketTimeout = 10 * time.Second
 
 // conn is one network namespace's kernel.
 type conn struct {
-	ns netns.NsHandle // None is the namespace of the process
+	ns      netns.NsHandle // None is the namespace of the process
+	procSys string         // where sysctls are
 	// handle is the library's socket, for what it does well: links and
 	// addresses.
 	handle *netlink.Handle
@@ -36,10 +37,13 @@ type conn struct {
 var _ Kernel = (*conn)(nil)
 
 // Open returns the kernel of the process's network namespace.
-func Open() (Kernel, error) {
+func Open(options ...Option) (Kernel, error) {
 	c, err := newConn(netns.None())
 	if err != nil {
 		return nil, err // not c: a nil *conn is no nil Kernel
+	}
+	for _, set := range options {
+		set(c)
 	}
 	return c, nil
 }
@@ -60,7 +64,7 @@ func OpenAt(path string) (Kernel, error) {
 
 // newConn takes over ns.
 func newConn(ns netns.NsHandle) (_ *conn, err error) {
-	c := &conn{ns: ns}
+	c := &conn{ns: ns, procSys: ProcSys}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open netlink sockets: %w", err), c.Close())

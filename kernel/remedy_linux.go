@@ -25,7 +25,7 @@ func remedy(op Op, err error) string {
 		}
 	case SysctlSet:
 		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
-			return "mount /proc/sys writable, or run on the node: " + op.String()
+			return "in a container, mount the host's /proc/sys/net and name the mount with procSys, as the manifest does; or run on the node: " + op.String()
 		}
 	case AddressAdd:
 		if errors.Is(err, unix.EACCES) && op.Address.Prefix.Addr().Is6() {

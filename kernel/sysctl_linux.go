@@ -10,7 +10,17 @@ import (
 	"strings"
 )
 
-const procSys = "/proc/sys"
+// ProcSys is where the kernel's sysctls are.
+const ProcSys = "/proc/sys"
+
+// Option changes what [Open] opens.
+type Option func(*conn)
+
+// SysctlsIn has sysctls read and written below another directory than
+// [ProcSys]. A container's own is read-only unless it is privileged; with the
+// host's /proc/sys/net mounted at dir/net no privilege is needed. Both show the
+// network namespace of whoever looks.
+func SysctlsIn(dir string) Option { return func(c *conn) { c.procSys = dir } }
 
 // globalSysctls are the ones that a snapshot holds, besides those of tunnel
 // devices and accept_ra of interfaces that learn from router advertisements.
@@ -55,7 +65,7 @@ func (c *conn) readSysctls(_ context.Context, r *reading) error {
 	}()
 	return c.inNamespace(func() error {
 		for _, key := range keys {
-			value, err := os.ReadFile(filepath.Join(procSys, key))
+			value, err := os.ReadFile(filepath.Join(c.procSys, key))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // no IPv6, or the link vanished meanwhile
 			}
@@ -69,8 +79,8 @@ func (c *conn) readSysctls(_ context.Context, r *reading) error {
 }
 
 func (a *application) setSysctl(op SysctlSet) error {
-	path := filepath.Join(procSys, op.Key)
-	if rel, err := filepath.Rel(procSys+"/net", path); err != nil || strings.HasPrefix(rel, "..") {
+	path := filepath.Join(a.conn.procSys, op.Key)
+	if !strings.HasPrefix(filepath.Clean(op.Key), "net/") {
 		return errors.New("only sysctls below net belong to a network namespace")
 	}
 	err := a.conn.inNamespace(func() error {

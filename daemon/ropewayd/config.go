@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ropeway-net/ropeway/daemon/topology"
+	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 	StateDir    statedir.Dir  `json:"stateDir"`
 	NetworksDir string        `json:"networksDir"`
 	CNIConfDir  string        `json:"cniConfDir"`
+	ProcSys     string        `json:"procSys"` // where sysctls are, when /proc/sys is read-only
 	Network     string        `json:"network"` // CNI network name
 	LogLevel    string        `json:"logLevel"`
 	Resync      string        `json:"resync"` // duration such as 60s
@@ -51,6 +53,7 @@ func defaultConfig() Config {
 		StateDir:    statedir.DefaultDir,
 		NetworksDir: statedir.DefaultNetworksDir,
 		CNIConfDir:  "/etc/cni/net.d",
+		ProcSys:     kernel.ProcSys,
 		Network:     "ropeway",
 		LogLevel:    "info",
 		Resync:      "60s",
@@ -134,6 +137,7 @@ func (c Config) validate() error {
 		{"stateDir", string(c.StateDir)},
 		{"networksDir", c.NetworksDir},
 		{"cniConfDir", c.CNIConfDir},
+		{"procSys", c.ProcSys},
 	} {
 		if !filepath.IsAbs(path.value) || filepath.Clean(path.value) != path.value || path.value == "/" {
 			refuse("%s %q is no clean absolute path; write it from / on, without '..' and without '/' at the end", path.key, path.value)

@@ -94,12 +94,12 @@ first, and delete the node's pods or cut them off with --force.`,
 		},
 	}
 	cleanupCommand.Flags().BoolVar(&force, "force", false, "cut off pods that are still attached")
-	root.AddCommand(runCommand, cleanupCommand)
+	root.AddCommand(runCommand, cleanupCommand, installCommand())
 	return root
 }
 
 func dryRunOnce(cmd *cobra.Command, cfg Config) error {
-	k, err := openKernel(cmd.Context())
+	k, err := openKernel(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}

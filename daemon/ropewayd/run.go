@@ -58,7 +58,7 @@ func serve(ctx context.Context, cfg Config) (err error) {
 	log, logFile := openLog(os.Stderr, cfg.StateDir, level)
 	defer logFile.Close()
 
-	k, err := openKernel(ctx)
+	k, err := openKernel(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func cleanup(ctx context.Context, cfg Config, pods reconcile.Pods) error {
 	if err != nil {
 		return err
 	}
-	k, err := openKernel(ctx)
+	k, err := openKernel(ctx, cfg)
 	if err != nil {
 		lock.release()
 		return err
@@ -166,8 +166,8 @@ func cleanup(ctx context.Context, cfg Config, pods reconcile.Pods) error {
 
 // openKernel opens the kernel and reads it once, so that a missing privilege
 // is told at start and in words.
-func openKernel(ctx context.Context) (kernel.Kernel, error) {
-	k, err := kernel.Open()
+func openKernel(ctx context.Context, cfg Config) (kernel.Kernel, error) {
+	k, err := kernel.Open(kernel.SysctlsIn(cfg.ProcSys))
 	if err != nil {
 		return nil, privilege(err)
 	}
@@ -179,7 +179,7 @@ func openKernel(ctx context.Context) (kernel.Kernel, error) {
 
 func privilege(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: ropewayd needs the capability CAP_NET_ADMIN and a /proc/sys/net that it may write; run it as root or grant that", err)
+		return fmt.Errorf("%w: ropewayd needs the capability CAP_NET_ADMIN and a /proc/sys/net that it may write (see procSys); run it as root or grant that", err)
 	}
 	return err
 }

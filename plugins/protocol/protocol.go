@@ -17,6 +17,11 @@ import (
 // Main runs the verb that the environment names and ends the process with code
 // 1 if it fails, its error on standard output.
 func Main(verbs skel.CNIFuncs, about string) {
+	MainAs(verbs, version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), about)
+}
+
+// MainAs is [Main] of a plugin that speaks other versions of the specification.
+func MainAs(verbs skel.CNIFuncs, versions version.PluginInfo, about string) {
 	// A runtime that went away must not kill the undoing of an ADD.
 	signal.Ignore(syscall.SIGPIPE)
 	// The specification has CNI_PATH as optional, skel has not.
@@ -24,7 +29,7 @@ func Main(verbs skel.CNIFuncs, about string) {
 		_ = os.Setenv("CNI_PATH", filepath.Dir(os.Args[0]))
 	}
 	reached := false
-	err := skel.PluginMainFuncsWithError(marked(verbs, &reached), version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), about)
+	err := skel.PluginMainFuncsWithError(marked(verbs, &reached), versions, about)
 	if err == nil {
 		return
 	}
