@@ -35,6 +35,9 @@ type Config struct {
 	// Notify takes what the operator should see. It must not block; nil means
 	// that nobody listens.
 	Notify func(status.Notice)
+	// Passed takes what is known after each pass. It must not block; nil
+	// means that nobody listens.
+	Passed func(status.Report)
 }
 
 // Decision is what the node's kernel should hold and how to get there.

@@ -59,6 +59,7 @@ func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
 	for _, op := range plan.Ops {
 		counts[kind(op)]++
 	}
+	l.repaired = counts
 	l.mu.Lock()
 	for k, n := range counts {
 		l.report.Drift[k] += n

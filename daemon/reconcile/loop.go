@@ -32,6 +32,7 @@ type Loop struct {
 	log    *slog.Logger
 
 	inbox inbox
+	pulse pulse
 
 	// Of the goroutine of Run alone.
 	nodes   []cluster.Node
@@ -40,6 +41,8 @@ type Loop struct {
 	settled *kernel.State // desired state that the kernel was seen to hold; nil: none
 	told    told
 	quarrel quarrel
+	// repaired is what the pass at hand has found changed by others.
+	repaired map[string]int
 
 	mu     sync.Mutex
 	report status.Report
@@ -56,9 +59,13 @@ func New(cfg Config, k kernel.Kernel, source cluster.Source, log *slog.Logger) *
 	if cfg.Notify == nil {
 		cfg.Notify = func(status.Notice) {}
 	}
+	if cfg.Passed == nil {
+		cfg.Passed = func(status.Report) {}
+	}
 	return &Loop{
 		cfg: cfg, kernel: k, source: source, log: log,
 		inbox: inbox{changed: make(chan struct{}, 1)},
+		pulse: newPulse(),
 		report: status.Report{
 			Node: cfg.Node, Mode: cfg.Topology.Mode,
 			Reason: "waiting for the list of nodes from " + cfg.SourceName,
@@ -72,7 +79,7 @@ func (l *Loop) Status() status.Report {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.report
-	r.Drift = maps.Clone(r.Drift)
+	r.Drift = maps.Clone(r.Drift) // Objects and what a pass repaired are never written again
 	r.Paths = slices.Clone(r.Paths)
 	r.Problems = slices.Clone(r.Problems)
 	return r
@@ -110,6 +117,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		case err := <-failed:
 			return fmt.Errorf("%s: %w", l.cfg.SourceName, err)
+		case <-l.pulse.asked:
 		case <-l.inbox.changed:
 			if l.takeNews() {
 				pace.now()
@@ -159,7 +167,9 @@ func (l *Loop) step(ctx context.Context, pace *pace) {
 	if l.origin == fromNowhere {
 		return
 	}
+	l.pulse.busy(time.Now())
 	err := l.pass(ctx)
+	l.pulse.rests()
 	if ctx.Err() != nil {
 		return
 	}

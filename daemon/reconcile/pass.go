@@ -25,6 +25,7 @@ func (l *Loop) pass(parent context.Context) error {
 	ctx, cancel := context.WithTimeout(parent, passTimeout)
 	defer cancel()
 	start := time.Now()
+	l.repaired = nil
 	d, operations, err := l.converge(ctx, l.nodes)
 	if parent.Err() != nil {
 		return parent.Err() // told to stop: what failed for that reason is no news
@@ -41,7 +42,8 @@ func (l *Loop) pass(parent context.Context) error {
 			err = statedir.Explain(l.cfg.Conflist.write())
 		}
 	}
-	l.tell(d, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations}, err)
+	l.tell(d, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations, Repaired: l.repaired}, err)
+	l.cfg.Passed(l.Status())
 	return err
 }
 
@@ -120,6 +122,7 @@ func (l *Loop) tell(d Decision, pass status.Pass, err error) {
 	if d.Self.Name != "" {
 		l.report.PodCIDRs, l.report.PodMTU, l.report.Pods = d.Self.PodCIDRs, d.Result.PodMTU, d.Pods
 		l.report.Paths, l.report.Problems = d.Result.Paths, problems
+		l.report.Objects = countObjects(d)
 	}
 	l.mu.Unlock()
 

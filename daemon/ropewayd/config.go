@@ -13,6 +13,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/ropeway-net/ropeway/daemon/health"
 	"github.com/ropeway-net/ropeway/daemon/topology"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
@@ -36,6 +37,9 @@ type Config struct {
 	Network     string        `json:"network"` // CNI network name
 	LogLevel    string        `json:"logLevel"`
 	Resync      string        `json:"resync"` // duration such as 60s
+	// HealthAddress is where health and metrics are asked for, a literal
+	// address and port; empty: nowhere.
+	HealthAddress string `json:"healthAddress"`
 }
 
 // VXLANConfig is what all nodes must agree on.
@@ -57,6 +61,8 @@ func defaultConfig() Config {
 		Network:     "ropeway",
 		LogLevel:    "info",
 		Resync:      "60s",
+
+		HealthAddress: "127.0.0.1:9114",
 	}
 }
 
@@ -106,16 +112,12 @@ func plainCause(err error) string {
 // name is what may become a directory or a CNI network name.
 var name = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
 
-func modes() []topology.Mode {
-	return []topology.Mode{topology.VXLAN, topology.VXLANCrossSubnet, topology.IPIP, topology.IPIPCrossSubnet, topology.Direct}
-}
-
 // validate names every bad value at once.
 func (c Config) validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !slices.Contains(modes(), c.Mode) {
-		refuse("mode %q is unknown; use one of %s", c.Mode, strings.Trim(fmt.Sprint(modes()), "[]"))
+	if !slices.Contains(topology.Modes(), c.Mode) {
+		refuse("mode %q is unknown; use one of %s", c.Mode, strings.Trim(fmt.Sprint(topology.Modes()), "[]"))
 	}
 	if c.MTU != 0 && (c.MTU < 576 || c.MTU > 65535) {
 		refuse("mtu %d is not between 576 and 65535; leave it out to have it computed", c.MTU)
@@ -149,6 +151,7 @@ func (c Config) validate() error {
 	if _, err := c.resync(); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, health.CheckAddress(c.HealthAddress))
 	return errors.Join(errs...)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
+	"github.com/ropeway-net/ropeway/daemon/health"
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/daemon/topology"
@@ -33,15 +34,16 @@ const heldInterval = time.Second
 
 // run is the daemon. It begins anew when its state directory is gone.
 func run(ctx context.Context, cfg Config) error {
+	metrics := health.NewMetrics(version)
 	for {
-		if err := serve(ctx, cfg); !errors.Is(err, errStateLost) {
+		if err := serve(ctx, cfg, metrics); !errors.Is(err, errStateLost) {
 			return err
 		}
 	}
 }
 
 // serve is one life of the daemon, with one state directory.
-func serve(ctx context.Context, cfg Config) (err error) {
+func serve(ctx context.Context, cfg Config, metrics *health.Metrics) (err error) {
 	level, err := parseLevel(cfg.LogLevel)
 	if err != nil {
 		return err
@@ -68,7 +70,9 @@ func serve(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	nodes, _ := source(cfg)
+	settings.Passed = func(r status.Report) { metrics.Passed(r.Last) }
 	loop := reconcile.New(settings, k, nodes, log)
+	show := newDisplay(cfg, settings, loop, metrics, log)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wait sync.WaitGroup
@@ -76,10 +80,11 @@ func serve(ctx context.Context, cfg Config) (err error) {
 	defer cancel(nil)
 	wait.Go(func() { watchLock(ctx, lock, cancel) })
 	wait.Go(func() {
-		if err := status.Serve(ctx, listener, loop.Status); err != nil {
+		if err := status.Serve(ctx, listener, show.report); err != nil {
 			log.Error("status is not served any more", "cause", err.Error())
 		}
 	})
+	wait.Go(func() { show.serve(ctx) })
 	log.Info("start", "node", cfg.Node, "mode", cfg.Mode, "source", settings.SourceName, "stateDir", cfg.StateDir)
 	if err := loop.Run(ctx); err != nil {
 		log.Error("stop", "cause", err.Error())

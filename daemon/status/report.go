@@ -26,6 +26,9 @@ type Report struct {
 	Problems []string `json:"problems"`
 
 	Last Pass `json:"lastReconcile"`
+	// Objects counts what the kernel should hold and what it was last seen to
+	// hold, by kind; nil: not looked at yet.
+	Objects map[string]Objects `json:"objects,omitempty"`
 	// Drift counts repairs of what somebody else changed, by kind of object.
 	Drift map[string]int `json:"driftRepaired"`
 }
@@ -45,4 +48,17 @@ type Pass struct {
 	Duration   time.Duration `json:"durationNanoseconds"`
 	Operations int           `json:"operations"` // changes of the kernel
 	Error      string        `json:"error,omitempty"`
+	// Repaired counts what somebody else had changed, by kind of object.
+	Repaired map[string]int `json:"repaired,omitempty"`
+}
+
+// Objects is a number of objects of one kind.
+type Objects struct {
+	Desired int `json:"desired"`
+	Actual  int `json:"actual"`
+}
+
+// Kinds are the kinds of objects that are counted.
+func Kinds() []string {
+	return []string{"link", "address", "route", "neighbour", "fdb", "sysctl", "nftables"}
 }

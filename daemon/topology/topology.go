@@ -23,6 +23,9 @@ const (
 	Direct           Mode = "direct"
 )
 
+// Modes are all there are.
+func Modes() []Mode { return []Mode{VXLAN, VXLANCrossSubnet, IPIP, IPIPCrossSubnet, Direct} }
+
 // Config is the part of the daemon's configuration that shapes the paths.
 type Config struct {
 	Mode       Mode
@@ -65,6 +68,9 @@ const (
 	ViaIP6Tnl  Via = "ip6tnl"
 	ViaRefused Via = "refused"
 )
+
+// Vias are all there are.
+func Vias() []Via { return []Via{ViaDirect, ViaVXLAN, ViaIPIP, ViaSIT, ViaIP6Tnl, ViaRefused} }
 
 // Result is the decision.
 type Result struct {

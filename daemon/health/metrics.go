@@ -1,0 +1,110 @@
+package health
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ropeway-net/ropeway/daemon/status"
+)
+
+// Metrics are the figures of one process. They outlive the daemon's work with
+// one configuration, so that counters do not begin anew when it changes.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	reconcile       prometheus.Histogram
+	reconcileErrors prometheus.Counter
+	operations      prometheus.Counter
+	drift           *prometheus.CounterVec
+}
+
+// NewMetrics returns figures that are all zero. The version is that of the
+// program.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		reconcile: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ropeway_reconcile_duration_seconds", Help: "Time that comparing the kernel with what it should hold, and repairing it, took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15), // to 16 s; a pass is given up after 30 s
+		}),
+		reconcileErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ropeway_reconcile_errors_total", Help: "Passes of the loop after which the kernel, or a file, was not as it should be.",
+		}),
+		operations: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ropeway_kernel_operations_total", Help: "Changes of the kernel that the daemon has tried.",
+		}),
+		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ropeway_drift_repaired_total", Help: "Repairs of what another program had changed, by kind of object.",
+		}, []string{"kind"}),
+	}
+	for _, kind := range status.Kinds() {
+		m.drift.WithLabelValues(kind)
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "ropeway_build_info", Help: "Always 1; the labels say which program runs.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build, m.reconcile, m.reconcileErrors, m.operations, m.drift,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Passed counts a pass of the loop.
+func (m *Metrics) Passed(p status.Pass) {
+	m.reconcile.Observe(p.Duration.Seconds())
+	m.operations.Add(float64(p.Operations))
+	if p.Error != "" {
+		m.reconcileErrors.Inc()
+	}
+	for kind, n := range p.Repaired {
+		m.drift.WithLabelValues(kind).Add(float64(n))
+	}
+}
+
+// handler shows these figures together with what the view shows now.
+func (m *Metrics) handler(v View) http.Handler {
+	now := prometheus.NewRegistry()
+	now.MustRegister(&collector{view: v})
+	return promhttp.HandlerFor(prometheus.Gatherers{m.registry, now}, promhttp.HandlerOpts{
+		MaxRequestsInFlight: 4,
+		Timeout:             answerTime,
+		// What could be found out is shown, and a scrape that lacks something
+		// says so in the daemon's own figures, not by failing.
+		ErrorHandling: promhttp.ContinueOnError,
+	})
+}
+
+// collector reads a view when it is asked.
+type collector struct{ view View }
+
+var _ prometheus.Collector = (*collector)(nil)
+
+// Describe implements [prometheus.Collector]: nothing is promised beforehand.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime/2)
+	defer cancel()
+	g := gauges{out}
+	r := c.view.Report()
+	g.node(r)
+	g.peers(r)
+	g.objects(r)
+	if c.view.Addresses != nil {
+		// A directory that cannot be read has no figure; the log and
+		// `ropewayctl status` say why pods get no addresses.
+		if usage, err := c.view.Addresses(ctx); err == nil {
+			g.addresses(usage)
+		}
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+
+	"github.com/ropeway-net/ropeway/daemon/health"
+	"github.com/ropeway-net/ropeway/daemon/reconcile"
+	"github.com/ropeway-net/ropeway/daemon/status"
+	"github.com/ropeway-net/ropeway/ipam"
+)
+
+// display is what the daemon shows of itself: the loop's report, and what
+// others have to add to it.
+type display struct {
+	loop   *reconcile.Loop
+	server *health.Server // its Address is empty where nobody may ask
+}
+
+func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, metrics *health.Metrics, log *slog.Logger) *display {
+	d := &display{loop: loop}
+	d.server = &health.Server{
+		Address: cfg.HealthAddress,
+		View: health.View{
+			Report: d.report,
+			Alive:  loop.Alive,
+			Addresses: func(ctx context.Context) ([]ipam.Usage, error) {
+				return addressUsage(ctx, settings, loop.Status())
+			},
+		},
+		Metrics: metrics,
+		Log:     log,
+	}
+	return d
+}
+
+func (d *display) report() status.Report {
+	r := d.loop.Status()
+	if p := d.server.Problem(); p != "" {
+		r.Problems = append(r.Problems, p)
+	}
+	return r
+}
+
+// serve answers on the health address until ctx ends.
+func (d *display) serve(ctx context.Context) {
+	if d.server.Address != "" {
+		d.server.Run(ctx)
+	}
+}
+
+// addressUsage counts the reservations in the node's pod CIDRs.
+func addressUsage(ctx context.Context, settings reconcile.Config, r status.Report) ([]ipam.Usage, error) {
+	if len(r.PodCIDRs) == 0 {
+		return nil, nil
+	}
+	netconf, err := json.Marshal(map[string]any{
+		"name": settings.Conflist.Network,
+		"ipam": map[string]any{"type": "ropeway-ipam", "dataDir": settings.Conflist.NetworksDir},
+	})
+	if err != nil {
+		return nil, err
+	}
+	pool, err := ipam.ParseConfig(netconf, "", r.PodCIDRs)
+	if err != nil {
+		return nil, err
+	}
+	return ipam.Open(pool.Dir(), settings.BootID).Usage(ctx, pool)
+}
