@@ -76,6 +76,9 @@ func printStatus(w io.Writer, r status.Report, now time.Time) error {
 		line("reconciled", "%s ago in %s, %d changes", now.Sub(r.Last.Time).Round(time.Second), r.Last.Duration.Round(time.Microsecond), r.Last.Operations)
 	}
 	line("drift", "%s", drift(r.Drift))
+	if r.ConfigRejected != "" {
+		line("problem", "configuration rejected, the running one stays: %s", indent(r.ConfigRejected))
+	}
 	for _, p := range r.Problems {
 		line("problem", "%s", indent(p))
 	}

@@ -22,6 +22,9 @@ func (d Dir) PeersFile() string { return filepath.Join(string(d), "peers.json") 
 // SysctlsFile holds the values that sysctls had before Ropeway changed them.
 func (d Dir) SysctlsFile() string { return filepath.Join(string(d), "sysctls.json") }
 
+// ConfigFile holds the configuration that the daemon worked with last.
+func (d Dir) ConfigFile() string { return filepath.Join(string(d), "config.json") }
+
 // Endpoints is the directory of endpoint records.
 func (d Dir) Endpoints() string { return filepath.Join(string(d), "endpoints") }
 

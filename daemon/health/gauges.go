@@ -41,6 +41,7 @@ func (g gauges) node(r status.Report) {
 	g.set("ropeway_problems", "Problems that the daemon knows; `ropewayctl status` names them.", float64(len(r.Problems)))
 	g.set("ropeway_nodes", "Nodes of the cluster that are known, this one included.", float64(r.Nodes.Count))
 	g.set("ropeway_source_error", "Whether the list of nodes cannot be read at present: 1 or 0; the last good one stands.", truth(r.Nodes.Error != ""))
+	g.set("ropeway_config_rejected", "Whether the configuration file's content is not in use because it is not valid: 1 or 0.", truth(r.ConfigRejected != ""))
 	if !r.Last.Time.IsZero() {
 		g.set("ropeway_reconcile_last_timestamp_seconds", "When the kernel was last compared with what it should hold, in seconds since 1970.", seconds(r.Last.Time))
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,12 +67,9 @@ func defaultConfig() Config {
 
 // LoadConfig reads and checks the configuration.
 func LoadConfig(path string) (Config, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, fmt.Errorf("configuration %s does not exist; create it (an empty file means the defaults) or name another one with --config", path)
-	}
+	b, err := readConfig(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("configuration cannot be read: %w", err)
+		return Config{}, err
 	}
 	cfg, err := ParseConfig(b)
 	if err != nil {

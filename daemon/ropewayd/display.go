@@ -15,11 +15,12 @@ import (
 // others have to add to it.
 type display struct {
 	loop   *reconcile.Loop
+	config *follower
 	server *health.Server // its Address is empty where nobody may ask
 }
 
-func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, metrics *health.Metrics, log *slog.Logger) *display {
-	d := &display{loop: loop}
+func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, config *follower, metrics *health.Metrics, log *slog.Logger) *display {
+	d := &display{loop: loop, config: config}
 	d.server = &health.Server{
 		Address: cfg.HealthAddress,
 		View: health.View{
@@ -37,6 +38,7 @@ func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, met
 
 func (d *display) report() status.Report {
 	r := d.loop.Status()
+	r.ConfigRejected = d.config.rejected()
 	if p := d.server.Problem(); p != "" {
 		r.Problems = append(r.Problems, p)
 	}

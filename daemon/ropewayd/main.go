@@ -32,15 +32,16 @@ func main() {
 func command() *cobra.Command {
 	var configFile string
 	var dryRun, force bool
+	load := func() (Config, error) { return LoadConfig(configFile) }
 	start := func(cmd *cobra.Command, _ []string) error {
-		cfg, err := LoadConfig(configFile)
+		if !dryRun {
+			return run(cmd.Context(), configFile, load)
+		}
+		cfg, err := load()
 		if err != nil {
 			return err
 		}
-		if dryRun {
-			return dryRunOnce(cmd, cfg)
-		}
-		return run(cmd.Context(), cfg)
+		return dryRunOnce(cmd, cfg)
 	}
 	root := &cobra.Command{
 		Use:   "ropewayd",
@@ -78,7 +79,7 @@ sysctls that it changed, CNI configuration and state directory. Stop the daemon
 first, and delete the node's pods or cut them off with --force.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := LoadConfig(configFile)
+			cfg, err := load()
 			if err != nil {
 				return err
 			}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
-	"github.com/ropeway-net/ropeway/daemon/health"
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/daemon/topology"
@@ -32,18 +32,9 @@ var errStateLost = errors.New("the state directory was removed or replaced")
 // heldInterval is the time between two looks at the state directory.
 const heldInterval = time.Second
 
-// run is the daemon. It begins anew when its state directory is gone.
-func run(ctx context.Context, cfg Config) error {
-	metrics := health.NewMetrics(version)
-	for {
-		if err := serve(ctx, cfg, metrics); !errors.Is(err, errStateLost) {
-			return err
-		}
-	}
-}
-
-// serve is one life of the daemon, with one state directory.
-func serve(ctx context.Context, cfg Config, metrics *health.Metrics) (err error) {
+// serve is one life of the daemon, with one configuration and one state
+// directory.
+func serve(ctx context.Context, cfg Config, l *lives) (err error) {
 	level, err := parseLevel(cfg.LogLevel)
 	if err != nil {
 		return err
@@ -70,9 +61,10 @@ func serve(ctx context.Context, cfg Config, metrics *health.Metrics) (err error)
 		return err
 	}
 	nodes, _ := source(cfg)
-	settings.Passed = func(r status.Report) { metrics.Passed(r.Last) }
+	settings.Passed = l.passed(cfg, log)
 	loop := reconcile.New(settings, k, nodes, log)
-	show := newDisplay(cfg, settings, loop, metrics, log)
+	config := l.follower(cfg, log, settings.Notify)
+	show := newDisplay(cfg, settings, loop, config, l.metrics, log)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wait sync.WaitGroup
@@ -85,14 +77,24 @@ func serve(ctx context.Context, cfg Config, metrics *health.Metrics) (err error)
 		}
 	})
 	wait.Go(func() { show.serve(ctx) })
+	wait.Go(func() { config.run(ctx, cancel) })
 	log.Info("start", "node", cfg.Node, "mode", cfg.Mode, "source", settings.SourceName, "stateDir", cfg.StateDir)
 	if err := loop.Run(ctx); err != nil {
 		log.Error("stop", "cause", err.Error())
 		return err
 	}
-	if errors.Is(context.Cause(ctx), errStateLost) {
+	return endOfLife(ctx, log, cfg)
+}
+
+// endOfLife says why the loop was told to end: nil when the process shall.
+func endOfLife(ctx context.Context, log *slog.Logger, cfg Config) error {
+	var changed configChanged
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errStateLost):
 		log.Error("start again", "cause", errStateLost.Error(), "stateDir", cfg.StateDir)
 		return errStateLost
+	case errors.As(cause, &changed):
+		return changed
 	}
 	log.Info("stop: paths and pods stay as they are")
 	return nil

@@ -25,6 +25,10 @@ type Report struct {
 	// Problems name what keeps some peer, pod or family from working.
 	Problems []string `json:"problems"`
 
+	// ConfigRejected says why the configuration file's present content is not
+	// in use; empty: it is.
+	ConfigRejected string `json:"configRejected,omitempty"`
+
 	Last Pass `json:"lastReconcile"`
 	// Objects counts what the kernel should hold and what it was last seen to
 	// hold, by kind; nil: not looked at yet.
