@@ -24,9 +24,8 @@ func Diff(actual, desired State) Plan {
 	d.addNeighbours()
 	d.addFDB()
 	d.addRoutes()
-	table := diffTable(actual.Table, desired.Table)
-	if table != nil {
-		d.plan.add(table)
+	if table, ok := diffTable(actual.Table, desired.Table).(TableChange); ok {
+		d.plan.Ops = append(d.plan.Ops, table.apart()...)
 	}
 	d.deleteRoutes()
 	d.deleteFDB()

@@ -78,13 +78,38 @@ func guesses(exprs []expr.Any) []Statement {
 	return nil
 }
 
+// guessDNAT returns a translation by the map that is looked up next.
+func guessDNAT(exprs []expr.Any) []Statement {
+	s := DNAT{}
+	_, byAddr := exprs[0].(*expr.Payload)
+	for _, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Lookup:
+			s.Map = e.SetName
+		case *expr.NAT:
+			switch s.Type = PortMap4; {
+			case byAddr && e.Family == unix.NFPROTO_IPV6:
+				s.Type = AddrPortMap6
+			case byAddr:
+				s.Type = AddrPortMap4
+			case e.Family == unix.NFPROTO_IPV6:
+				s.Type = PortMap6
+			}
+			return []Statement{s}
+		}
+	}
+	return nil
+}
+
 // guessMeta looks beyond a protocol match at what may have demanded it.
 func guessMeta(e *expr.Meta, rest []expr.Any) []Statement {
 	value := compared(rest)
 	if len(value) == 0 {
-		return nil
+		return guessDNAT(append([]expr.Any{e}, rest...))
 	}
 	switch e.Key {
+	case expr.MetaKeyOIFNAME:
+		return []Statement{ToPodLink{}}
 	case expr.MetaKeyIIFNAME:
 		return []Statement{FromPodLink{}}
 	case expr.MetaKeyNFPROTO:
@@ -107,7 +132,7 @@ func guessPayload(e *expr.Payload, rest []expr.Any) []Statement {
 	}
 	lookup, ok := rest[0].(*expr.Lookup)
 	if !ok {
-		return []Statement{SpecifiedIPv6Source{}}
+		return guessHeader(e, rest)
 	}
 	s := InSet{Field: Saddr, Set: lookup.SetName, Type: IPv4Addr, Not: lookup.Invert}
 	if e.Len == ipv6AddrLen {
@@ -117,6 +142,25 @@ func guessPayload(e *expr.Payload, rest []expr.Any) []Statement {
 		s.Field = Daddr
 	}
 	return []Statement{s}
+}
+
+// guessHeader takes what begins with a field of the network header that is not
+// looked up by itself.
+func guessHeader(e *expr.Payload, rest []expr.Any) []Statement {
+	switch rest[0].(type) {
+	case *expr.Cmp:
+		return []Statement{SpecifiedIPv6Source{}, FromLoopback{}, ToLoopback{}}
+	case *expr.Payload:
+		if len(rest) < 2 {
+			return nil
+		}
+		lookup, ok := rest[1].(*expr.Lookup)
+		if !ok {
+			return nil
+		}
+		return []Statement{ToItself{lookup.SetName, IPv4Pair}, ToItself{lookup.SetName, IPv6Pair}}
+	}
+	return guessDNAT(append([]expr.Any{e}, rest...))
 }
 
 // compared returns the value that exprs begin to compare with.
@@ -148,6 +192,8 @@ func (r rawExpr) decode() expr.Any {
 		e = &expr.Fib{}
 	case "masq":
 		e = &expr.Masq{}
+	case "nat":
+		e = &expr.NAT{}
 	case "counter":
 		return &expr.Counter{} // its values are no part of the rule
 	case "notrack":
@@ -160,7 +206,23 @@ func (r rawExpr) decode() expr.Any {
 	if expr.Unmarshal(byte(nftables.TableFamilyINet), r.data, e) != nil {
 		return nil
 	}
+	if nat, ok := e.(*expr.NAT); ok {
+		return listedNAT(*nat)
+	}
 	return e
+}
+
+// listedNAT takes back what the kernel has added to a translation: a range
+// that ends where it begins, and that there is a port.
+func listedNAT(n expr.NAT) expr.Any {
+	if n.RegAddrMax == n.RegAddrMin {
+		n.RegAddrMax = 0
+	}
+	if n.RegProtoMax == n.RegProtoMin {
+		n.RegProtoMax = 0
+	}
+	n.Specified = n.Specified && n.RegProtoMin == 0
+	return &n
 }
 
 // decodeVerdict returns the verdict that an immediate expression sets, nil if

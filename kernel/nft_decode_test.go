@@ -72,6 +72,8 @@ func TestDecodingGivesBackRandomRules(t *testing.T) {
 		InSet{Saddr, "a", IPv4Addr, false}, InSet{Daddr, "b", IPv4Addr, true},
 		InSet{Saddr, "c", IPv6Addr, true}, InSet{Daddr, "d", IPv6Addr, false},
 		Counter{}, Drop{}, Accept{}, Notrack{}, MasqueradeRandom{},
+		ToItself{"e", IPv4Pair}, ToItself{"f", IPv6Pair}, ToPodLink{}, FromLoopback{}, ToLoopback{},
+		DNAT{"g", PortMap4}, DNAT{"h", PortMap6}, DNAT{"i", AddrPortMap4}, DNAT{"j", AddrPortMap6},
 	}
 	encodable := 0
 	for range 20000 {
@@ -100,11 +102,11 @@ func TestIntervalsDecodeToPrefixesInAnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for range 2000 {
 		s := randomSet(rng)
-		var elements []setElement
-		for _, e := range encodeElements(&nftables.Set{Interval: s.Interval}, sortedPrefixes(s.Elements)) {
-			addr, _ := netip.AddrFromSlice(e.Key)
-			elements = append(elements, setElement{addr, e.IntervalEnd})
+		var listed []listedElement
+		for _, e := range encodeElements(&nftables.Set{Interval: s.Interval}, sortedPrefixes(s.Elements), s.Type.isPair()) {
+			listed = append(listed, listedElement{key: e.Key, end: e.IntervalEnd})
 		}
+		elements := addresses(listed, s.Type.isPair())
 		rng.Shuffle(len(elements), func(i, j int) { elements[i], elements[j] = elements[j], elements[i] })
 		got, ok := decodeElements(elements, s.Type, s.Interval)
 		if d := cmp.Diff(sortedPrefixes(s.Elements), sortedPrefixes(got), cmp.Comparer(samePrefix)); !ok || d != "" {
@@ -142,7 +144,7 @@ func TestSetsThatAreNotPlainAreOfAnotherType(t *testing.T) {
 		Data: attributes(t, u32(unix.NFTA_SET_DESC_SIZE, 2))}
 	base := []netlink.Attribute{u32(unix.NFTA_SET_KEY_TYPE, keyTypeIPv4), u32(unix.NFTA_SET_KEY_LEN, 4)}
 	for name, more := range map[string]netlink.Attribute{
-		"map": u32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP), "timeout": u32(unix.NFTA_SET_FLAGS, unix.NFT_SET_TIMEOUT),
+		"map without values": u32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP), "timeout": u32(unix.NFTA_SET_FLAGS, unix.NFT_SET_TIMEOUT),
 		"constant": u32(unix.NFTA_SET_FLAGS, unix.NFT_SET_CONSTANT), "size": size,
 		"key type": u32(unix.NFTA_SET_KEY_TYPE, 13), "key length": u32(unix.NFTA_SET_KEY_LEN, 16),
 	} {
@@ -176,8 +178,13 @@ func FuzzDecodeListsWithoutPanic(f *testing.F) {
 			}
 		}
 		if elements, err := decodeElementList(message); err == nil {
-			decodeElements(elements, IPv4Addr, true)
-			decodeElements(elements, IPv6Addr, false)
+			decodeElements(addresses(elements, false), IPv4Addr, true)
+			decodeElements(addresses(elements, true), IPv6Pair, false)
+			for _, typ := range mapTypes() {
+				if ports, ok := decodeMapElements(elements, typ); ok {
+					roundTrip(t, typ, ports)
+				}
+			}
 		}
 		_, _ = decodeSet(message)
 		_, _ = decodeChain(message)

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 
@@ -14,17 +15,39 @@ type setElement struct {
 	end  bool
 }
 
-// encodeElements returns the kernel's elements for prefixes of a set. A
-// prefix that ends with the family's last address has no end.
-func encodeElements(set *nftables.Set, prefixes []netip.Prefix) []nftables.SetElement {
+// encodeElements returns the kernel's elements for prefixes of a set, or for
+// pairs of an address with itself. A prefix that ends with the family's last
+// address has no end.
+func encodeElements(set *nftables.Set, prefixes []netip.Prefix, pairs bool) []nftables.SetElement {
 	elements := make([]nftables.SetElement, 0, 2*len(prefixes))
 	for _, p := range prefixes {
-		elements = append(elements, nftables.SetElement{Key: p.Addr().AsSlice()})
+		key := p.Addr().AsSlice()
+		if pairs {
+			key = append(key, key...)
+		}
+		elements = append(elements, nftables.SetElement{Key: key})
 		if behind := lastAddr(p).Next(); set.Interval && behind.IsValid() {
 			elements = append(elements, nftables.SetElement{Key: behind.AsSlice(), IntervalEnd: true})
 		}
 	}
 	return elements
+}
+
+// addresses reads the keys of a set's elements. One that is no address, or no
+// pair of one with itself, becomes the zero address.
+func addresses(elements []listedElement, pairs bool) []setElement {
+	read := make([]setElement, len(elements))
+	for i, e := range elements {
+		key := e.key
+		if n := len(key) / 2; pairs && bytes.Equal(key[:n], key[n:]) {
+			key = key[:n]
+		} else if pairs {
+			key = nil
+		}
+		read[i].addr, _ = netip.AddrFromSlice(key)
+		read[i].end = e.end
+	}
+	return read
 }
 
 // decodeElements is the reverse, for elements in any order. It says false
@@ -49,7 +72,7 @@ func decodeElements(elements []setElement, typ SetType, interval bool) (map[neti
 	}
 	for _, e := range elements {
 		switch {
-		case e.addr.Is4() != (typ == IPv4Addr), first.IsValid() && !e.end, e.end && !interval:
+		case !e.addr.IsValid(), e.addr.Is4() != (typ.family() == IPv4Addr), first.IsValid() && !e.end, e.end && !interval:
 			return nil, false
 		case e.end && !first.IsValid():
 			// nft begins a set that does not hold the first address of the

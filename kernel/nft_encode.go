@@ -75,6 +75,16 @@ func (e *encoder) statement(s Statement) error {
 		e.compare(expr.CmpOpEq, binaryutil.BigEndian.PutUint16(s.Port))
 	case InSet:
 		return e.inSet(s)
+	case ToPodLink:
+		e.meta(expr.MetaKeyOIFNAME, []byte(PodLinkPrefix))
+	case FromLoopback:
+		e.loopback(ipv4SaddrOffset)
+	case ToLoopback:
+		e.loopback(ipv4DaddrOffset)
+	case ToItself:
+		e.toItself(s)
+	case DNAT:
+		return e.dnat(s)
 	default:
 		return e.action(s)
 	}

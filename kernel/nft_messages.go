@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -141,10 +140,11 @@ type listedSet struct {
 	name      string
 	anonymous bool // belongs to one rule
 	set       Set
+	mapType   MapType // "" for a set, and for a map of somebody else's
 }
 
 func decodeSet(message []byte) (s listedSet, err error) {
-	var flags, keyType, keyLen, size uint32
+	var flags, keyType, keyLen, dataType, dataLen, size uint32
 	err = decodeAttributes(message, func(ad *netlink.AttributeDecoder) error {
 		switch ad.Type() {
 		case unix.NFTA_SET_NAME:
@@ -155,6 +155,10 @@ func decodeSet(message []byte) (s listedSet, err error) {
 			keyType = ad.Uint32()
 		case unix.NFTA_SET_KEY_LEN:
 			keyLen = ad.Uint32()
+		case unix.NFTA_SET_DATA_TYPE:
+			dataType = ad.Uint32()
+		case unix.NFTA_SET_DATA_LEN:
+			dataLen = ad.Uint32()
 		case unix.NFTA_SET_DESC:
 			ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
 				if ad.Type() == unix.NFTA_SET_DESC_SIZE {
@@ -172,15 +176,28 @@ func decodeSet(message []byte) (s listedSet, err error) {
 		s.set.Type = IPv4Addr
 	case other == 0 && size == 0 && keyType == keyTypeIPv6 && keyLen == ipv6AddrLen:
 		s.set.Type = IPv6Addr
+	case flags == 0 && size == 0 && keyType == concatType(keyTypeIPv4, keyTypeIPv4) && keyLen == 2*ipv4AddrLen:
+		s.set.Type = IPv4Pair
+	case flags == 0 && size == 0 && keyType == concatType(keyTypeIPv6, keyTypeIPv6) && keyLen == 2*ipv6AddrLen:
+		s.set.Type = IPv6Pair
+	case flags == unix.NFT_SET_MAP && size == 0:
+		s.mapType, _ = mapTypeOf(keyType, keyLen, dataType, dataLen)
+		fallthrough
 	default:
 		s.set.Type = SetType(fmt.Sprintf("%d (flags %#x, size %d)", keyType, flags, size))
 	}
 	return s, err
 }
 
-// decodeElementList reads one message of a set's elements. An element that is
-// no address has the zero addr.
-func decodeElementList(message []byte) (elements []setElement, err error) {
+// listedElement is an element of a set or map. One that matches everything has
+// no key; one of a set has no data, nor has one whose data is a verdict.
+type listedElement struct {
+	key, data []byte
+	end       bool // of an interval
+}
+
+// decodeElementList reads one message of a set's or map's elements.
+func decodeElementList(message []byte) (elements []listedElement, err error) {
 	err = decodeAttributes(message, func(ad *netlink.AttributeDecoder) error {
 		if ad.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 			return nil
@@ -198,21 +215,30 @@ func decodeElementList(message []byte) (elements []setElement, err error) {
 	return elements, err
 }
 
-func decodeElement(ad *netlink.AttributeDecoder) (e setElement, err error) {
+func decodeElement(ad *netlink.AttributeDecoder) (e listedElement, err error) {
 	err = eachAttribute(func(ad *netlink.AttributeDecoder) error {
 		switch ad.Type() {
 		case unix.NFTA_SET_ELEM_FLAGS:
 			flags := ad.Uint32()
 			e.end = flags&unix.NFT_SET_ELEM_INTERVAL_END != 0
 		case unix.NFTA_SET_ELEM_KEY:
-			ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
-				e.addr, _ = netip.AddrFromSlice(ad.Bytes())
-				return nil
-			}))
+			ad.Nested(decodeValue(&e.key))
+		case unix.NFTA_SET_ELEM_DATA:
+			ad.Nested(decodeValue(&e.data))
 		}
 		return nil
 	})(ad)
 	return e, err
+}
+
+// decodeValue reads data that is a plain value.
+func decodeValue(value *[]byte) func(*netlink.AttributeDecoder) error {
+	return eachAttribute(func(ad *netlink.AttributeDecoder) error {
+		if ad.Type() == unix.NFTA_DATA_VALUE {
+			*value = ad.Bytes()
+		}
+		return nil
+	})
 }
 
 // listedRule is a rule with the name of its chain.

@@ -58,6 +58,28 @@ type (
 		Not   bool
 	}
 
+	// ToItself matches packets whose source and destination are a pair in the
+	// named set of pairs of type Type.
+	ToItself struct {
+		Set  string
+		Type SetType
+	}
+
+	// ToPodLink matches packets that leave through the host end of a pod link.
+	ToPodLink struct{}
+
+	// FromLoopback matches packets from 127.0.0.0/8, ToLoopback packets to it.
+	FromLoopback struct{}
+	ToLoopback   struct{}
+
+	// DNAT sends packets where the named map of type Type says; those that it
+	// does not name go on to the next rule. It looks at the map's family only
+	// where the map is by address: another match must have chosen it otherwise.
+	DNAT struct {
+		Map  string
+		Type MapType
+	}
+
 	// Counter counts the packets that reach it. Its values are no part of a
 	// Table.
 	Counter struct{}
@@ -97,15 +119,37 @@ func (Notrack) String() string          { return "notrack" }
 func (MasqueradeRandom) String() string { return "masquerade fully-random" }
 func (s Unrecognised) String() string   { return "# unrecognised: " + s.Text }
 
+func (ToPodLink) String() string    { return `oifname "` + PodLinkPrefix + `*"` }
+func (FromLoopback) String() string { return "ip saddr 127.0.0.0/8" }
+func (ToLoopback) String() string   { return "ip daddr 127.0.0.0/8" }
+
 func (s InSet) String() string {
-	header, not := "ip", ""
-	if s.Type == IPv6Addr {
-		header = "ip6"
-	}
+	not := ""
 	if s.Not {
 		not = "!= "
 	}
-	return header + " " + string(s.Field) + " " + not + "@" + s.Set
+	return header(s.Type) + " " + string(s.Field) + " " + not + "@" + s.Set
+}
+
+func (s ToItself) String() string {
+	h := header(s.Type)
+	return h + " saddr . " + h + " daddr @" + s.Set
+}
+
+func (s DNAT) String() string {
+	h, key := header(s.Type.family()), "meta l4proto . th dport"
+	if s.Type.byAddr() {
+		key = h + " daddr . " + key
+	}
+	return "dnat " + h + " to " + key + " map @" + s.Map
+}
+
+// header is nft's name for the network header of a set's addresses.
+func header(t SetType) string {
+	if t.family() == IPv6Addr {
+		return "ip6"
+	}
+	return "ip"
 }
 
 func (FromPodLink) statement()         {}
@@ -116,6 +160,11 @@ func (LocalDestination) statement()    {}
 func (UDPDestinationPort) statement()  {}
 func (L4Proto) statement()             {}
 func (InSet) statement()               {}
+func (ToItself) statement()            {}
+func (ToPodLink) statement()           {}
+func (FromLoopback) statement()        {}
+func (ToLoopback) statement()          {}
+func (DNAT) statement()                {}
 func (Counter) statement()             {}
 func (Drop) statement()                {}
 func (Accept) statement()              {}

@@ -10,6 +10,7 @@ import (
 // Table is the nftables table of family inet named [TableName].
 type Table struct {
 	Sets   map[string]Set
+	Maps   map[string]Map // share their names with the sets
 	Chains map[string]Chain
 	// Flags of the table as nft writes them, for instance dormant. Desired is
 	// always none; a table that has any is replaced whole.
@@ -25,7 +26,25 @@ type SetType string
 const (
 	IPv4Addr SetType = "ipv4_addr"
 	IPv6Addr SetType = "ipv6_addr"
+
+	// A set of pairs holds each of its addresses twice, as source and as
+	// destination: what somebody sends to itself. It has no intervals.
+	IPv4Pair SetType = "ipv4_addr . ipv4_addr"
+	IPv6Pair SetType = "ipv6_addr . ipv6_addr"
 )
+
+// family is the type of the addresses in a set, "" for an unknown type.
+func (t SetType) family() SetType {
+	switch t {
+	case IPv4Addr, IPv4Pair:
+		return IPv4Addr
+	case IPv6Addr, IPv6Pair:
+		return IPv6Addr
+	}
+	return ""
+}
+
+func (t SetType) isPair() bool { return t == IPv4Pair || t == IPv6Pair }
 
 // Set is a named set of addresses or prefixes of one family.
 type Set struct {
@@ -88,8 +107,8 @@ func (r Rule) String() string {
 	return strings.Join(words, " ")
 }
 
-// String prints the nft script that makes the table, sets and chains sorted by
-// name. No table is the empty string.
+// String prints the nft script that makes the table; sets, maps and chains are
+// each sorted by name. No table is the empty string.
 func (t *Table) String() string {
 	if t == nil {
 		return ""
@@ -106,12 +125,17 @@ func (t *Table) clone() *Table {
 	}
 	c := &Table{
 		Sets:   make(map[string]Set, len(t.Sets)),
+		Maps:   make(map[string]Map, len(t.Maps)),
 		Chains: make(map[string]Chain, len(t.Chains)),
 		Flags:  t.Flags,
 	}
 	for name, s := range t.Sets {
 		s.Elements = maps.Clone(s.Elements)
 		c.Sets[name] = s
+	}
+	for name, m := range t.Maps {
+		m.Elements = maps.Clone(m.Elements)
+		c.Maps[name] = m
 	}
 	for name, chain := range t.Chains {
 		rules := make([]Rule, len(chain.Rules))
@@ -157,7 +181,15 @@ func implied(s Statement) (network SetType, transport uint8) {
 	case SpecifiedIPv6Source:
 		return IPv6Addr, 0
 	case InSet:
-		return s.Type, 0
+		return s.Type.family(), 0
+	case ToItself:
+		return s.Type.family(), 0
+	case FromLoopback, ToLoopback:
+		return IPv4Addr, 0
+	case DNAT:
+		if s.Type.byAddr() {
+			return s.Type.family(), 0
+		}
 	case UDPDestinationPort:
 		return "", udpProtocol
 	}

@@ -26,7 +26,7 @@ func (c TableChange) apply(t *Table) (*Table, error) {
 
 func (c nftAddTable) apply(t *Table) (*Table, error) {
 	if t == nil {
-		return &Table{Sets: map[string]Set{}, Chains: map[string]Chain{}, Flags: c.flags}, nil
+		return &Table{Sets: map[string]Set{}, Maps: map[string]Map{}, Chains: map[string]Chain{}, Flags: c.flags}, nil
 	}
 	return t, nil
 }
@@ -37,8 +37,14 @@ func (c nftAddSet) apply(t *Table) (*Table, error) {
 	if err := checkName(c.name); err != nil {
 		return t, err
 	}
-	if c.typ != IPv4Addr && c.typ != IPv6Addr {
-		return t, fmt.Errorf("set type %q is neither %s nor %s", c.typ, IPv4Addr, IPv6Addr)
+	switch {
+	case c.typ.family() == "":
+		return t, fmt.Errorf("set type %q is none of addresses", c.typ)
+	case c.typ.isPair() && c.interval:
+		return t, fmt.Errorf("a set of pairs has no intervals")
+	}
+	if m, ok := t.Maps[c.name]; ok {
+		return t, fmt.Errorf("a map of that name exists, with type %s", m.Type)
 	}
 	s, ok := t.Sets[c.name]
 	if ok && (s.Type != c.typ || s.Interval != c.interval) {
@@ -69,7 +75,7 @@ func (c nftAddElements) apply(t *Table) (*Table, error) {
 		return t, fmt.Errorf("no such set")
 	}
 	for _, e := range c.elements {
-		if (s.Type == IPv4Addr) != e.Addr().Is4() {
+		if (s.Type.family() == IPv4Addr) != e.Addr().Is4() {
 			return t, fmt.Errorf("%s does not fit type %s", e, s.Type)
 		}
 		s.Elements[e] = struct{}{}
@@ -142,15 +148,32 @@ func (c nftAddRule) apply(t *Table) (*Table, error) {
 		if err := checkPlace(s, chain); err != nil {
 			return t, err
 		}
-		if in, ok := s.(InSet); ok {
-			if set, ok := t.Sets[in.Set]; !ok || set.Type != in.Type {
-				return t, fmt.Errorf("no set %s of type %s", in.Set, in.Type)
-			}
+		if err := t.checkReference(s); err != nil {
+			return t, err
 		}
 	}
 	chain.Rules = append(chain.Rules, c.rule)
 	t.Chains[c.chain] = chain
 	return t, nil
+}
+
+// checkReference says whether the set or map that a statement names is there.
+func (t *Table) checkReference(s Statement) error {
+	switch s := s.(type) {
+	case InSet:
+		if set, ok := t.Sets[s.Set]; !ok || set.Type != s.Type {
+			return fmt.Errorf("no set %s of type %s", s.Set, s.Type)
+		}
+	case ToItself:
+		if set, ok := t.Sets[s.Set]; !ok || set.Type != s.Type {
+			return fmt.Errorf("no set %s of type %s", s.Set, s.Type)
+		}
+	case DNAT:
+		if m, ok := t.Maps[s.Map]; !ok || m.Type != s.Type {
+			return fmt.Errorf("no map %s of type %s", s.Map, s.Type)
+		}
+	}
+	return nil
 }
 
 // checkPlace says whether the kernel takes a statement in a chain.
@@ -159,6 +182,10 @@ func checkPlace(s Statement, c Chain) error {
 	case NoReturnPath:
 		if c.Hook != Prerouting && c.Hook != Forward && c.Hook != inputHook {
 			return fmt.Errorf("%s works where packets come in only, not in %s", s, c.Hook)
+		}
+	case DNAT:
+		if c.Type != NATChain || c.Hook != Prerouting && c.Hook != Output {
+			return fmt.Errorf("dnat works in a nat chain in prerouting or output only, not in a %s chain in %s", c.Type, c.Hook)
 		}
 	case MasqueradeRandom:
 		if c.Type != NATChain || c.Hook != Postrouting {
@@ -195,13 +222,17 @@ func checkName(name string) error {
 	return nil
 }
 
-// usesSet says whether any rule refers to the set.
+// usesSet says whether any rule refers to the set or map.
 func usesSet(rules []Rule, set string) bool {
 	return slices.ContainsFunc(rules, func(r Rule) bool {
 		return slices.ContainsFunc(r.Statements, func(s Statement) bool {
 			switch s := s.(type) {
 			case InSet:
 				return s.Set == set
+			case ToItself:
+				return s.Set == set
+			case DNAT:
+				return s.Map == set
 			case Unrecognised:
 				return slices.Contains(strings.Fields(s.Text), "@"+set)
 			}

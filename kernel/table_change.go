@@ -38,11 +38,13 @@ type (
 	nftDeleteSet   struct{ name string }
 	nftAddElements struct {
 		set      string
+		typ      SetType
 		interval bool
 		elements []netip.Prefix
 	}
 	nftDeleteElements struct {
 		set      string
+		typ      SetType
 		interval bool
 		elements []netip.Prefix
 	}
@@ -90,10 +92,12 @@ func (c nftAddSet) String() string {
 	return nftLine("add set", c.name, fmt.Sprintf("{ type %s;%s }", c.typ, flags))
 }
 
-func (c nftDeleteSet) String() string   { return nftLine("delete set", c.name) }
-func (c nftAddElements) String() string { return nftLine("add element", c.set, braced(c.elements)) }
+func (c nftDeleteSet) String() string { return nftLine("delete set", c.name) }
+func (c nftAddElements) String() string {
+	return nftLine("add element", c.set, braced(c.elements, c.typ))
+}
 func (c nftDeleteElements) String() string {
-	return nftLine("delete element", c.set, braced(c.elements))
+	return nftLine("delete element", c.set, braced(c.elements, c.typ))
 }
 
 func (c nftAddChain) String() string {
@@ -118,11 +122,14 @@ func nftLine(verb, name string, rest ...string) string {
 
 // braced prints elements as nft does: a prefix that is one address without
 // its length.
-func braced(elements []netip.Prefix) string {
+func braced(elements []netip.Prefix, typ SetType) string {
 	words := make([]string, len(elements))
 	for i, e := range elements {
 		if words[i] = e.String(); e.IsSingleIP() {
 			words[i] = e.Addr().String()
+		}
+		if typ.isPair() {
+			words[i] += " . " + words[i]
 		}
 	}
 	return "{ " + strings.Join(words, ", ") + " }"
@@ -137,6 +144,9 @@ func (c *TableChange) addTable(t *Table) {
 	c.add(nftAddTable{t.Flags})
 	for _, name := range sortedKeys(t.Sets) {
 		c.addSet(name, t.Sets[name])
+	}
+	for _, name := range sortedKeys(t.Maps) {
+		c.addMap(name, t.Maps[name])
 	}
 	for _, name := range sortedKeys(t.Chains) {
 		c.add(nftAddChain{name, bare(t.Chains[name])})
@@ -153,13 +163,13 @@ func (c *TableChange) addSet(name string, s Set) {
 
 func (c *TableChange) addElements(name string, s Set, elements []netip.Prefix) {
 	for chunk := range slices.Chunk(elements, elementsPerCommand) {
-		c.add(nftAddElements{name, s.Interval, chunk})
+		c.add(nftAddElements{name, s.Type, s.Interval, chunk})
 	}
 }
 
 func (c *TableChange) deleteElements(name string, s Set, elements []netip.Prefix) {
 	for chunk := range slices.Chunk(elements, elementsPerCommand) {
-		c.add(nftDeleteElements{name, s.Interval, chunk})
+		c.add(nftDeleteElements{name, s.Type, s.Interval, chunk})
 	}
 }
 

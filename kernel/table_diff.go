@@ -36,7 +36,7 @@ func diffTable(actual, desired *Table) Op {
 type tableDiff struct {
 	actual, desired *Table
 
-	staleSets   map[string]bool // must go; a desired one of that name comes anew
+	staleSets   map[string]bool // sets and maps that must go; a desired one of that name comes anew
 	staleChains map[string]bool // likewise
 	refill      map[string]bool // chains that stay but whose rules are written again
 }
@@ -46,6 +46,11 @@ func newTableDiff(actual, desired *Table) tableDiff {
 	for name, have := range actual.Sets {
 		want, ok := desired.Sets[name]
 		if !ok || want.Type != have.Type || want.Interval != have.Interval {
+			d.staleSets[name] = true
+		}
+	}
+	for name, have := range actual.Maps {
+		if want, ok := desired.Maps[name]; !ok || want.Type != have.Type {
 			d.staleSets[name] = true
 		}
 	}
@@ -71,13 +76,20 @@ func (d tableDiff) change(c *TableChange) {
 		}
 	}
 	for _, name := range sortedKeys(d.staleSets) {
-		c.add(nftDeleteSet{name})
+		if _, isMap := d.actual.Maps[name]; isMap {
+			c.add(nftDeleteMap{name})
+		} else {
+			c.add(nftDeleteSet{name})
+		}
 	}
 	for _, name := range sortedKeys(d.staleChains) {
 		c.add(nftDeleteChain{name})
 	}
 	for _, name := range sortedKeys(d.desired.Sets) {
 		d.changeSet(c, name)
+	}
+	for _, name := range sortedKeys(d.desired.Maps) {
+		d.changeMap(c, name)
 	}
 	for _, name := range sortedKeys(d.desired.Chains) {
 		have, ok := d.actual.Chains[name]

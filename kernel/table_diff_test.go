@@ -183,6 +183,10 @@ func litter(rng *rand.Rand, t *Table) {
 			s.Elements = nil
 			t.Sets[name] = s
 		}
+		for name, m := range t.Maps {
+			delete(t.Maps, name)
+			t.Sets[name] = Set{Type: SetType(m.Type)}
+		}
 	case 3:
 		t.Chains["theirs"] = Chain{Rules: []Rule{rule("", Drop{})}}
 	case 4:
@@ -193,7 +197,7 @@ func litter(rng *rand.Rand, t *Table) {
 }
 
 func TestCloneSharesNothing(t *testing.T) {
-	table := sampleTables()["vxlan dual stack"]
+	table := withHostPorts(sampleTables()["vxlan dual stack"])
 	before := table.String()
 	c := table.clone()
 	if !c.equal(table) {
@@ -210,6 +214,9 @@ func TestCloneSharesNothing(t *testing.T) {
 		maps.DeleteFunc(s.Elements, func(netip.Prefix, struct{}) bool { return true })
 		delete(c.Sets, name)
 	}
+	for _, m := range c.Maps {
+		clear(m.Elements)
+	}
 	if table.String() != before {
 		t.Error("the original changed with its clone")
 	}
@@ -219,25 +226,43 @@ func TestCloneSharesNothing(t *testing.T) {
 }
 
 func TestApplyRefusesWhatTheKernelRefuses(t *testing.T) {
-	base := sampleTables()["vxlan dual stack"]
+	base := withHostPorts(sampleTables()["vxlan dual stack"])
 	raw, nat := Chain{Type: FilterChain, Hook: Output}, Chain{Type: NATChain, Hook: Postrouting, Priority: 100}
 	for _, tt := range []struct {
 		name    string
 		command tableCommand
 		want    string
 	}{
-		{"set of odd type", nftAddSet{"x", "inet_service", false}, "neither"},
+		{"set of odd type", nftAddSet{"x", "inet_service", false}, "none of addresses"},
+		{"pairs of intervals", nftAddSet{"x", IPv4Pair, true}, "no intervals"},
+		{"set named as a map", nftAddSet{"host-ports4", IPv4Addr, false}, "a map of that name"},
+		{"map named as a set", nftAddMap{"pods4", PortMap4}, "a set of that name"},
+		{"map of odd type", nftAddMap{"x", "mark : verdict"}, "not known"},
+		{"map of other type", nftAddMap{"host-ports4", PortMap6}, "exists"},
+		{"map in use", nftDeleteMap{"host-ports4"}, "in use by chain host-ports"},
+		{"unknown map, delete", nftDeleteMap{"x"}, "no such map"},
+		{"unknown map", nftAddMapElements{"x", PortMap4, nil, nil}, "no such map"},
+		{"unknown map, delete element", nftDeleteMapElement{"x", PortMap4, PortKey{}}, "no such map"},
+		{"unknown element of a map", nftDeleteMapElement{"host-ports4", PortMap4, PortKey{Protocol: TCP, Port: 81}}, "no such element"},
+		{"another value for a key", addPort("host-ports4", PortMap4, "", TCP, 80, "10.244.1.9:80"), "exists"},
+		{"value of the other family", addPort("host-ports4", PortMap4, "", TCP, 81, "[fd00::1]:80"), "fit"},
+		{"IPv4-mapped value", addPort("host-ports6", PortMap6, "", TCP, 81, "[::ffff:10.0.0.1]:80"), "fit"},
+		{"key with an address", addPort("host-ports4", PortMap4, "10.0.0.1", TCP, 81, "10.0.0.1:80"), "fit"},
+		{"key without an address", addPort("host-ports-on4", AddrPortMap4, "", TCP, 81, "10.0.0.1:80"), "fit"},
+		{"dnat in postrouting", nftAddRule{"postrouting-nat", rule("", DNAT{"host-ports4", PortMap4})}, "prerouting or output"},
+		{"dnat by a map of other type", nftAddRule{"host-ports", rule("", DNAT{"host-ports4", PortMap6})}, "no map"},
+		{"pair of no set", nftAddRule{"postrouting-nat", rule("", ToItself{"x", IPv4Pair})}, "no set"},
 		{"set of other type", nftAddSet{"pods4", IPv6Addr, true}, "exists"},
 		{"set name", nftAddSet{"4 pods", IPv4Addr, true}, "nft name"},
-		{"unknown set", nftAddElements{"x", true, prefixes("10.0.0.0/8")}, "no such set"},
-		{"unknown set, delete", nftDeleteElements{"x", true, nil}, "no such set"},
+		{"unknown set", nftAddElements{"x", "", true, prefixes("10.0.0.0/8")}, "no such set"},
+		{"unknown set, delete", nftDeleteElements{"x", "", true, nil}, "no such set"},
 		{"unknown set, delete whole", nftDeleteSet{"x"}, "no such set"},
 		{"set in use", nftDeleteSet{"pods4"}, "in use by chain postrouting-nat"},
-		{"overlap", nftAddElements{"pods4", true, prefixes("10.244.0.0/16")}, "overlaps"},
-		{"host bits", nftAddElements{"pods4", true, prefixes("10.8.0.1/16")}, "masked"},
-		{"prefix in a set of addresses", nftAddElements{"nodes4", false, prefixes("10.8.0.0/16")}, "single addresses"},
-		{"other family", nftAddElements{"nodes4", false, prefixes("fd00::/128")}, "fit"},
-		{"unknown element", nftDeleteElements{"pods4", true, prefixes("10.9.0.0/24")}, "no such element"},
+		{"overlap", nftAddElements{"pods4", "", true, prefixes("10.244.0.0/16")}, "overlaps"},
+		{"host bits", nftAddElements{"pods4", "", true, prefixes("10.8.0.1/16")}, "masked"},
+		{"prefix in a set of addresses", nftAddElements{"nodes4", "", false, prefixes("10.8.0.0/16")}, "single addresses"},
+		{"other family", nftAddElements{"nodes4", "", false, prefixes("fd00::/128")}, "fit"},
+		{"unknown element", nftDeleteElements{"pods4", "", true, prefixes("10.9.0.0/24")}, "no such element"},
 		{"chain with other hook", nftAddChain{"output-raw", raw}, "exists"},
 		{"chain name", nftAddChain{"", raw}, "nft name"},
 		{"chain without hook", nftAddChain{"x", Chain{}}, "no chain of type"},

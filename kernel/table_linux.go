@@ -135,7 +135,7 @@ func (c *tableConn) table() (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{Sets: map[string]Set{}, Chains: map[string]Chain{}}
+	t := &Table{Sets: map[string]Set{}, Maps: map[string]Map{}, Chains: map[string]Chain{}}
 	for _, m := range messages {
 		if t.Flags, err = decodeTableFlags(m.Data); err != nil {
 			return nil, fmt.Errorf("decode table: %w", err)
@@ -162,37 +162,57 @@ func (c *tableConn) sets(t *Table) error {
 		if s.anonymous {
 			continue
 		}
-		if s.set.Type == IPv4Addr || s.set.Type == IPv6Addr {
-			if err := c.elements(&s); err != nil {
-				return fmt.Errorf("list elements of set %s: %w", s.name, err)
-			}
+		if err := c.fill(t, s); err != nil {
+			return fmt.Errorf("list elements of set %s: %w", s.name, err)
 		}
-		t.Sets[s.name] = s.set
 	}
 	return nil
 }
 
-// elements fills a set. A set that holds something else than prefixes gets a
-// type that says so, and with it is replaced.
-func (c *tableConn) elements(s *listedSet) error {
-	messages, err := c.request(unix.NFT_MSG_GETSETELEM, netlink.Dump,
-		nameAttribute(unix.NFTA_SET_ELEM_LIST_TABLE, TableName), nameAttribute(unix.NFTA_SET_ELEM_LIST_SET, s.name))
+// fill adds a set or a map with its elements. One that holds something else
+// than it should gets a set type that says so, and with it is replaced.
+func (c *tableConn) fill(t *Table, s listedSet) error {
+	if s.mapType == "" && s.set.Type.family() == "" {
+		t.Sets[s.name] = s.set
+		return nil
+	}
+	elements, err := c.elements(s.name)
 	if err != nil {
 		return err
 	}
-	var elements []setElement
+	if s.mapType != "" {
+		decoded, ok := decodeMapElements(elements, s.mapType)
+		if ok {
+			t.Maps[s.name] = Map{s.mapType, decoded}
+		} else {
+			t.Sets[s.name] = s.set
+		}
+		return nil
+	}
+	var ok bool
+	s.set.Elements, ok = decodeElements(addresses(elements, s.set.Type.isPair()), s.set.Type, s.set.Interval)
+	if !ok {
+		s.set.Type += " (ranges)"
+	}
+	t.Sets[s.name] = s.set
+	return nil
+}
+
+func (c *tableConn) elements(set string) ([]listedElement, error) {
+	messages, err := c.request(unix.NFT_MSG_GETSETELEM, netlink.Dump,
+		nameAttribute(unix.NFTA_SET_ELEM_LIST_TABLE, TableName), nameAttribute(unix.NFTA_SET_ELEM_LIST_SET, set))
+	if err != nil {
+		return nil, err
+	}
+	var elements []listedElement
 	for _, m := range messages {
 		more, err := decodeElementList(m.Data)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		elements = append(elements, more...)
 	}
-	var ok bool
-	if s.set.Elements, ok = decodeElements(elements, s.set.Type, s.set.Interval); !ok {
-		s.set.Type += " (ranges)"
-	}
-	return nil
+	return elements, nil
 }
 
 // chains reads the chains of all tables of the family, for the kernel does

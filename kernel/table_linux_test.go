@@ -197,7 +197,7 @@ func TestChangeIsAllOrNothing(t *testing.T) {
 	want := sampleTables()["vxlan dual stack"]
 	s.reach(want)
 	var broken TableChange
-	broken.add(nftFlushChain{"prerouting-raw"}, nftDeleteElements{"nodes4", false, prefixes("192.0.2.200/32")})
+	broken.add(nftFlushChain{"prerouting-raw"}, nftDeleteElements{"nodes4", IPv4Addr, false, prefixes("192.0.2.200/32")})
 	err := s.try(broken)
 	if !errors.Is(err, unix.ENOENT) {
 		t.Fatalf("got %v, want ENOENT", err)

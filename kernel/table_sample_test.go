@@ -86,15 +86,21 @@ func sampleTables() map[string]*Table {
 				"forward": {Type: FilterChain, Hook: Forward, Policy: PolicyDrop},
 			},
 		},
+		"host ports": withHostPorts(&Table{}),
 	}
 }
 
 // randomTable draws from few names and values, so that two tables overlap.
 func randomTable(rng *rand.Rand) *Table {
-	t := &Table{Sets: map[string]Set{}, Chains: map[string]Chain{}}
+	t := &Table{Sets: map[string]Set{}, Maps: map[string]Map{}, Chains: map[string]Chain{}}
 	for _, name := range []string{"a", "b", "c"} {
 		if rng.IntN(4) > 0 {
 			t.Sets[name] = randomSet(rng)
+		}
+	}
+	for _, name := range []string{"c", "d", "e"} {
+		if _, isSet := t.Sets[name]; !isSet && rng.IntN(3) > 0 {
+			t.Maps[name] = randomMap(rng)
 		}
 	}
 	for _, name := range []string{"x", "y"} {
@@ -102,14 +108,17 @@ func randomTable(rng *rand.Rand) *Table {
 			continue
 		}
 		c := Chain{Type: FilterChain, Hook: Prerouting, Priority: -300 + rng.IntN(2)}
-		if rng.IntN(3) == 0 {
+		switch rng.IntN(4) {
+		case 0:
 			c = Chain{Type: NATChain, Hook: Postrouting, Priority: 100}
+		case 1:
+			c = Chain{Type: NATChain, Hook: Prerouting, Priority: -90}
 		}
 		if rng.IntN(4) == 0 {
 			c.Policy = PolicyDrop
 		}
 		for range rng.IntN(4) {
-			c.Rules = append(c.Rules, randomRule(rng, c, t.Sets))
+			c.Rules = append(c.Rules, randomRule(rng, c, t))
 		}
 		t.Chains[name] = c
 	}
@@ -122,9 +131,12 @@ func randomSet(rng *rand.Rand) Set {
 	if rng.IntN(3) == 0 {
 		s.Type = IPv6Addr
 	}
+	if rng.IntN(5) == 0 {
+		s.Type, s.Interval = map[SetType]SetType{IPv4Addr: IPv4Pair, IPv6Addr: IPv6Pair}[s.Type], false
+	}
 	for range rng.IntN(30) {
 		b := make([]byte, 4)
-		if s.Type == IPv6Addr {
+		if s.Type.family() == IPv6Addr {
 			b = make([]byte, 16)
 		}
 		for i := range b {
@@ -153,15 +165,30 @@ func merged(set map[netip.Prefix]struct{}, more netip.Prefix) map[netip.Prefix]s
 	return all
 }
 
-func randomRule(rng *rand.Rand, c Chain, sets map[string]Set) Rule {
+func randomRule(rng *rand.Rand, c Chain, t *Table) Rule {
 	r := Rule{Comment: []string{"", "one", "it's two; $HOME"}[rng.IntN(3)]}
-	for name, s := range sets {
-		if rng.IntN(2) == 0 {
+	for name, s := range t.Sets {
+		if rng.IntN(2) == 0 && s.Type.isPair() {
+			r.Statements = append(r.Statements, ToItself{name, s.Type})
+			break
+		}
+		if rng.IntN(2) == 0 && !s.Type.isPair() {
 			r.Statements = append(r.Statements, InSet{[]Field{Saddr, Daddr}[rng.IntN(2)], name, s.Type, rng.IntN(2) == 0})
 			break
 		}
 	}
+	for name, m := range t.Maps {
+		if c.Hook == Prerouting && c.Type == NATChain && len(r.Statements) == 0 && rng.IntN(2) == 0 {
+			r.Statements = append(r.Statements, LocalDestination{}, DNAT{name, m.Type})
+			return r
+		}
+	}
 	switch {
+	case c.Type == NATChain && c.Hook == Prerouting:
+		if len(r.Statements) == 0 {
+			r.Statements = append(r.Statements, ToLoopback{})
+		}
+		r.Statements = append(r.Statements, Accept{})
 	case c.Type == NATChain:
 		r.Statements = append(r.Statements, MasqueradeRandom{})
 	case rng.IntN(2) == 0:

@@ -50,7 +50,7 @@ func (c TableChange) size() int {
 	for _, command := range c.commands {
 		n += elementBytes * elementsPerCommand / 8
 		switch command.(type) {
-		case nftAddElements, nftDeleteElements:
+		case nftAddElements, nftDeleteElements, nftAddMapElements:
 			n += elementBytes * elementsPerCommand
 		}
 	}
@@ -74,15 +74,24 @@ func (w tableWriter) write(command tableCommand) error {
 		return w.nft.AddSet(w.set(c.name, c.typ, c.interval), nil)
 	case nftDeleteSet:
 		w.nft.DelSet(w.set(c.name, IPv4Addr, false))
+	case nftAddMap:
+		return w.nft.AddSet(encodeMap(w.table, w.setID, c.name, c.typ), nil)
+	case nftDeleteMap:
+		w.nft.DelSet(w.set(c.name, IPv4Addr, false))
+	case nftAddMapElements:
+		return w.addMapElements(c)
+	case nftDeleteMapElement:
+		set := encodeMap(w.table, w.setID, c.name, c.typ)
+		return w.nft.SetDeleteElements(set, []nftables.SetElement{{Key: encodePortKey(c.key)}})
 	case nftAddElements:
 		if err := checkElements(c.elements, c.interval); err != nil {
 			return err
 		}
-		set := w.set(c.set, IPv4Addr, c.interval)
-		return w.nft.SetAddElements(set, encodeElements(set, c.elements))
+		set := w.set(c.set, c.typ, c.interval)
+		return w.nft.SetAddElements(set, encodeElements(set, c.elements, c.typ.isPair()))
 	case nftDeleteElements:
-		set := w.set(c.set, IPv4Addr, c.interval)
-		return w.nft.SetDeleteElements(set, encodeElements(set, c.elements))
+		set := w.set(c.set, c.typ, c.interval)
+		return w.nft.SetDeleteElements(set, encodeElements(set, c.elements, c.typ.isPair()))
 	case nftAddChain:
 		return w.addChain(c)
 	case nftFlushChain:
@@ -97,10 +106,28 @@ func (w tableWriter) write(command tableCommand) error {
 
 func (w tableWriter) set(name string, typ SetType, interval bool) *nftables.Set {
 	key := nftables.TypeIPAddr
-	if typ == IPv6Addr {
+	if typ.family() == IPv6Addr {
 		key = nftables.TypeIP6Addr
 	}
+	if typ.isPair() {
+		n := key.GetNFTMagic()
+		key.Bytes *= 2
+		key.SetNFTMagic(concatType(n, n))
+	}
 	return &nftables.Set{Table: w.table, ID: w.setID, Name: name, KeyType: key, Interval: interval}
+}
+
+func (w tableWriter) addMapElements(c nftAddMapElements) error {
+	m := Map{Type: c.typ}
+	elements := make([]nftables.SetElement, 0, len(c.keys))
+	for _, k := range c.keys {
+		to := c.elements[k]
+		if err := m.checkElement(k, to); err != nil {
+			return err
+		}
+		elements = append(elements, nftables.SetElement{Key: encodePortKey(k), Val: encodeAddrPort(to)})
+	}
+	return w.nft.SetAddElements(encodeMap(w.table, w.setID, c.name, c.typ), elements)
 }
 
 func (w tableWriter) chain(name string) *nftables.Chain {
@@ -145,7 +172,7 @@ func explainChange(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w: the table was changed by somebody else meanwhile (the next attempt sees that), "+
-			"or the kernel lacks one of the modules nft_fib_inet, nft_masq, nft_ct", err)
+			"or the kernel lacks one of the modules nft_fib_inet, nft_masq, nft_nat, nft_ct", err)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: something of somebody else's refers to what should go; see: nft list table inet %s",
 			err, TableName)
