@@ -63,6 +63,9 @@ func printStatus(w io.Writer, r status.Report, now time.Time) error {
 	} else {
 		line("ready", "no: %s", indent(r.Reason))
 	}
+	if len(r.Address.Addresses) > 0 {
+		line("address", "%s", r.Address.Reason)
+	}
 	if len(r.PodCIDRs) > 0 {
 		line("pods", "%d in %s, MTU %d", r.Pods, strings.Trim(fmt.Sprint(r.PodCIDRs), "[]"), r.PodMTU)
 	}

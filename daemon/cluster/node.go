@@ -15,12 +15,18 @@ type Node struct {
 	Addresses []netip.Addr `json:"addresses"`
 	// PodCIDRs, at most one of each family, masked.
 	PodCIDRs []netip.Prefix `json:"podCIDRs"`
+	// Problems say what the source knows of the node and leaves out above,
+	// each with its cause and remedy. A node that has some may lack addresses
+	// or pod CIDRs.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Source yields the nodes of the cluster.
 type Source interface {
 	// Run publishes the full list of nodes, sorted by name and validated,
-	// once it is known and again whenever it changed, until ctx ends. When
+	// once it is known and again whenever it changed, until ctx ends. A source
+	// that no single hand writes leaves out what is wrong with one node and
+	// names it in that node's Problems; the others must not suffer. When
 	// the source becomes unreadable or invalid, the last good list stands and
 	// report is called with the reason; report(nil) says that all is well
 	// again. Run returns an error only when it can never work.

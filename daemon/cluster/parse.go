@@ -66,20 +66,36 @@ func (e nodeEntry) label(index int) string {
 func (e nodeEntry) node() (Node, error) {
 	n := Node{Name: e.Name}
 	for _, text := range e.Addresses {
-		a, err := netip.ParseAddr(text)
+		a, err := parseAddress(text)
 		if err != nil {
-			return n, fmt.Errorf("address %q is no IP address; write it without prefix length, for instance 192.168.1.11", text)
+			return n, err
 		}
 		n.Addresses = append(n.Addresses, a)
 	}
 	for _, text := range e.PodCIDRs {
-		p, err := netip.ParsePrefix(text)
+		p, err := parsePodCIDR(text)
 		if err != nil {
-			return n, fmt.Errorf("pod CIDR %q is no prefix; write address/length, for instance 10.244.1.0/24", text)
+			return n, err
 		}
 		n.PodCIDRs = append(n.PodCIDRs, p)
 	}
 	return n, n.validate()
+}
+
+func parseAddress(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return a, fmt.Errorf("address %.100q is no IP address; write it without prefix length, for instance 192.168.1.11", text)
+	}
+	return a, nil
+}
+
+func parsePodCIDR(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("pod CIDR %.100q is no prefix; write address/length, for instance 10.244.1.0/24", text)
+	}
+	return p, nil
 }
 
 // firstOf joins errors, but not so many that nobody reads them.

@@ -32,9 +32,9 @@ func TestParseSortsByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Node{
-		{"n1", []netip.Addr{netip.MustParseAddr("fd00:1::11")}, []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}},
-		{"n2", []netip.Addr{netip.MustParseAddr("192.168.1.12"), netip.MustParseAddr("fd00:1::12")},
-			[]netip.Prefix{netip.MustParsePrefix("10.244.2.0/24"), netip.MustParsePrefix("fd10:244:0:2::/64")}},
+		{Name: "n1", Addresses: []netip.Addr{netip.MustParseAddr("fd00:1::11")}, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}},
+		{Name: "n2", Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.12"), netip.MustParseAddr("fd00:1::12")},
+			PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.2.0/24"), netip.MustParsePrefix("fd10:244:0:2::/64")}},
 	}
 	if diff := cmp.Diff(want, got, netipEqual()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

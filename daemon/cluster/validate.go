@@ -40,13 +40,13 @@ func Validate(nodes []Node) error {
 
 // validate checks one node by itself.
 func (n Node) validate() error {
-	if len(n.Name) > 253 || !nodeName.MatchString(n.Name) {
-		return errors.New("the name must consist of lower case letters, digits, '-' and '.', begin and end with a letter or digit, and have at most 253 characters")
+	if err := validateName(n.Name); err != nil {
+		return err
 	}
-	if len(n.Addresses) == 0 {
+	if len(n.Addresses) == 0 && len(n.Problems) == 0 {
 		return errors.New("addresses is missing; give the address by which other nodes reach it")
 	}
-	if len(n.PodCIDRs) == 0 {
+	if len(n.PodCIDRs) == 0 && len(n.Problems) == 0 {
 		return errors.New("podCIDRs is missing; give one prefix of each family that its pods shall have")
 	}
 	seen := map[bool]netip.Addr{}
@@ -60,6 +60,13 @@ func (n Node) validate() error {
 		seen[a.Is4()] = a
 	}
 	return validatePodCIDRs(n.PodCIDRs)
+}
+
+func validateName(name string) error {
+	if len(name) > 253 || !nodeName.MatchString(name) {
+		return errors.New("the name must consist of lower case letters, digits, '-' and '.', begin and end with a letter or digit, and have at most 253 characters")
+	}
+	return nil
 }
 
 func validateAddress(a netip.Addr) error {
@@ -95,25 +102,32 @@ func reserved() []netip.Prefix {
 func validatePodCIDRs(podCIDRs []netip.Prefix) error {
 	seen := map[bool]netip.Prefix{}
 	for _, p := range podCIDRs {
-		switch {
-		case !p.IsValid():
-			return fmt.Errorf("pod CIDR %s is not valid", p)
-		case p.Addr().Is4In6():
-			return fmt.Errorf("pod CIDR %s is IPv4 in IPv6 form; write it as an IPv4 prefix", p)
-		case p != p.Masked():
-			return fmt.Errorf("pod CIDR %s has host bits set; write %s", p, p.Masked())
-		case p.Bits() > p.Addr().BitLen()-2:
-			return fmt.Errorf("pod CIDR %s has no room for pods; use /30 (IPv4), /126 (IPv6) or larger", p)
-		}
-		for _, r := range reserved() {
-			if p.Overlaps(r) {
-				return fmt.Errorf("pod CIDR %s overlaps %s, which is reserved; choose a private prefix such as 10.244.1.0/24 or fd10:244:0:1::/64", p, r)
-			}
+		if err := validatePodCIDR(p); err != nil {
+			return err
 		}
 		if other, twice := seen[p.Addr().Is4()]; twice {
 			return fmt.Errorf("pod CIDRs %s and %s are of the same family; keep one", other, p)
 		}
 		seen[p.Addr().Is4()] = p
+	}
+	return nil
+}
+
+func validatePodCIDR(p netip.Prefix) error {
+	switch {
+	case !p.IsValid():
+		return fmt.Errorf("pod CIDR %s is not valid", p)
+	case p.Addr().Is4In6():
+		return fmt.Errorf("pod CIDR %s is IPv4 in IPv6 form; write it as an IPv4 prefix", p)
+	case p != p.Masked():
+		return fmt.Errorf("pod CIDR %s has host bits set; write %s", p, p.Masked())
+	case p.Bits() > p.Addr().BitLen()-2:
+		return fmt.Errorf("pod CIDR %s has no room for pods; use /30 (IPv4), /126 (IPv6) or larger", p)
+	}
+	for _, r := range reserved() {
+		if p.Overlaps(r) {
+			return fmt.Errorf("pod CIDR %s overlaps %s, which is reserved; choose a private prefix such as 10.244.1.0/24 or fd10:244:0:1::/64", p, r)
+		}
 	}
 	return nil
 }

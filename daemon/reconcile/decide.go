@@ -20,6 +20,8 @@ import (
 type Config struct {
 	Node     string // own name in the list of nodes
 	Topology topology.Config
+	// NodeAddress chooses among this node's addresses; empty: as listed.
+	NodeAddress []topology.AddressRule
 	// SourceName names the list of nodes in messages, for instance
 	// "nodes file /etc/ropeway/nodes.yaml".
 	SourceName string
@@ -46,7 +48,8 @@ type Decision struct {
 	Desired  kernel.State
 	Result   topology.Result
 	Self     cluster.Node
-	Pods     int // records of attached pods
+	Address  topology.NodeAddress // of this node; known also when nothing can be decided
+	Pods     int                  // records of attached pods
 	Problems []error
 
 	snapshot kernel.Snapshot
@@ -65,6 +68,14 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 		return Decision{}, fmt.Errorf("read the kernel: %w", err)
 	}
 	records, recordsErr := endpoint.Store{Dir: cfg.StateDir.Endpoints()}.List()
+	address, err := topology.ChooseAddress(self.Addresses, snapshot.Interfaces, cfg.NodeAddress)
+	if err != nil {
+		return Decision{}, err
+	}
+	self.Addresses = address.Addresses
+	if err := usableSelf(self); err != nil {
+		return Decision{Address: address}, err
+	}
 	result, err := topology.Compute(topology.Input{
 		Config:     cfg.Topology,
 		Self:       self,
@@ -75,9 +86,10 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 		PodLinks:   snapshot.PodLinks,
 	})
 	if err != nil {
-		return Decision{}, err
+		return Decision{Address: address}, err
 	}
-	d := Decision{Desired: result.State, Result: result, Self: self, Problems: result.Problems, snapshot: snapshot}
+	d := Decision{Desired: result.State, Result: result, Self: self, Address: address, snapshot: snapshot}
+	d.Problems = append(nodeProblems(nodes), result.Problems...)
 	for _, r := range records {
 		if r.BootID == cfg.BootID {
 			d.Pods++
@@ -85,9 +97,9 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 	}
 	unrecorded, err := linksWithout(ctx, k, snapshot, records)
 	if err != nil {
-		return Decision{}, err
+		return Decision{Address: address}, err
 	}
-	d.Problems = append(slices.Clone(d.Problems), recordProblems(unrecorded, recordsErr)...)
+	d.Problems = append(d.Problems, recordProblems(unrecorded, recordsErr)...)
 	keepUnrecorded(&d.Desired, snapshot, unrecorded)
 	d.Plan = kernel.Diff(snapshot.State, d.Desired)
 	return d, nil
@@ -155,7 +167,7 @@ func split(nodes []cluster.Node, cfg Config) (self cluster.Node, peers []cluster
 	for _, n := range nodes {
 		names = append(names, n.Name)
 	}
-	return self, nil, fmt.Errorf("node %q is not in %s, which lists %s; add it there, or set node in the configuration; what is there stays", cfg.Node, cfg.SourceName, firstOf(names))
+	return self, nil, fmt.Errorf("node %q is not in %s, which lists %s; add it there (in Kubernetes its kubelet does), or set node in the configuration; what is there stays", cfg.Node, cfg.SourceName, firstOf(names))
 }
 
 // keepUnrecorded leaves the routes and neighbours of pod links in place whose

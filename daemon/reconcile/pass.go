@@ -52,7 +52,7 @@ func (l *Loop) pass(parent context.Context) error {
 func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, int, error) {
 	d, err := Decide(ctx, l.cfg, l.kernel, nodes)
 	if err != nil {
-		return Decision{}, 0, err
+		return d, 0, err
 	}
 	var applied kernel.Plan
 	for range rounds {
@@ -102,6 +102,7 @@ func sameCause(a, b string) bool {
 
 // tell publishes the outcome for the status socket and logs what is new.
 func (l *Loop) tell(d Decision, pass status.Pass, err error) {
+	l.tellAddress(d.Address)
 	problems := make([]string, 0, len(d.Problems))
 	for _, p := range d.Problems {
 		problems = append(problems, p.Error())

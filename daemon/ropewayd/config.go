@@ -23,7 +23,10 @@ const defaultConfigFile = "/etc/ropeway/ropewayd.yaml"
 // Config is ropewayd.yaml. Keys that are left out have the values of
 // [defaultConfig].
 type Config struct {
-	Node        string        `json:"node"` // this node's name in the list
+	Node        string        `json:"node"`        // this node's name in the list
+	Source      string        `json:"source"`      // file or kubernetes
+	Kubeconfig  string        `json:"kubeconfig"`  // empty: the pod's service account
+	NodeAddress []string      `json:"nodeAddress"` // interfaces, CIDRs or addresses; empty: as listed
 	Mode        topology.Mode `json:"mode"`
 	NodesFile   string        `json:"nodesFile"`
 	MTU         int           `json:"mtu"` // of pods, bytes; 0: from the underlay
@@ -49,6 +52,7 @@ type VXLANConfig struct {
 
 func defaultConfig() Config {
 	return Config{
+		Source:      sourceFile,
 		Mode:        topology.VXLAN,
 		NodesFile:   "/etc/ropeway/nodes.yaml",
 		VXLAN:       VXLANConfig{VNI: 114, Port: 4789},
@@ -65,8 +69,24 @@ func defaultConfig() Config {
 	}
 }
 
+// overrides are what the command line and the environment say; empty: nothing.
+type overrides struct {
+	node        string
+	nodeAddress []string
+}
+
+func (o overrides) apply(c *Config) error {
+	if o.node != "" {
+		c.Node = o.node
+	}
+	if len(o.nodeAddress) > 0 {
+		c.NodeAddress = o.nodeAddress
+	}
+	return c.validate()
+}
+
 // LoadConfig reads and checks the configuration.
-func LoadConfig(path string) (Config, error) {
+func LoadConfig(path string, given overrides) (Config, error) {
 	b, err := readConfig(path)
 	if err != nil {
 		return Config{}, err
@@ -74,6 +94,9 @@ func LoadConfig(path string) (Config, error) {
 	cfg, err := ParseConfig(b)
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if err := given.apply(&cfg); err != nil {
+		return Config{}, fmt.Errorf("command line or environment: %w", err)
 	}
 	if cfg.Node == "" {
 		if cfg.Node, err = os.Hostname(); err != nil {
@@ -115,6 +138,15 @@ func (c Config) validate() error {
 	if !slices.Contains(topology.Modes(), c.Mode) {
 		refuse("mode %q is unknown; use one of %s", c.Mode, strings.Trim(fmt.Sprint(topology.Modes()), "[]"))
 	}
+	if c.Source != sourceFile && c.Source != sourceKubernetes {
+		refuse("source %q is unknown; use %s or %s", c.Source, sourceFile, sourceKubernetes)
+	}
+	if c.Kubeconfig != "" && (!filepath.IsAbs(c.Kubeconfig) || filepath.Clean(c.Kubeconfig) != c.Kubeconfig) {
+		refuse("kubeconfig %q is no clean absolute path; write it from / on, or leave it out to use the pod's service account", c.Kubeconfig)
+	}
+	if _, err := c.addressRules(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.MTU != 0 && (c.MTU < 576 || c.MTU > 65535) {
 		refuse("mtu %d is not between 576 and 65535; leave it out to have it computed", c.MTU)
 	}
@@ -149,6 +181,19 @@ func (c Config) validate() error {
 	}
 	errs = append(errs, health.CheckAddress(c.HealthAddress))
 	return errors.Join(errs...)
+}
+
+// addressRules reads nodeAddress.
+func (c Config) addressRules() ([]topology.AddressRule, error) {
+	var rules []topology.AddressRule
+	for _, text := range c.NodeAddress {
+		rule, err := topology.ParseAddressRule(text)
+		if err != nil {
+			return nil, fmt.Errorf("nodeAddress: %w", err)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
 }
 
 func (c Config) resync() (time.Duration, error) {

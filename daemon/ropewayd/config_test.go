@@ -93,7 +93,7 @@ func TestEveryBadValueIsNamed(t *testing.T) {
 
 func TestMissingConfigurationSaysHowToGoOn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ropewayd.yaml")
-	_, err := LoadConfig(path)
+	_, err := LoadConfig(path, overrides{})
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "--config") {
 		t.Errorf("error %v", err)
 	}
@@ -108,7 +108,7 @@ func TestNodeIsTheHostnameUnlessSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := LoadConfig(path)
+	cfg, err := LoadConfig(path, overrides{})
 	if err != nil || cfg.Node != host {
 		t.Errorf("node %q, %v", cfg.Node, err)
 	}

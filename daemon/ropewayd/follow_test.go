@@ -49,7 +49,7 @@ func follow(t *testing.T, content string) *following {
 	if err := os.Symlink(filepath.Join("..data", "ropewayd.yaml"), f.path); err != nil {
 		t.Fatal(err)
 	}
-	load := func() (Config, error) { return LoadConfig(f.path) }
+	load := func() (Config, error) { return LoadConfig(f.path, overrides{}) }
 	running, err := load()
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestFileThatIsGoneOrNoFileKeepsTheRunningConfiguration(t *testing.T) {
 func TestConfigurationThatCouldNotBeginIsNotTriedAgain(t *testing.T) {
 	f := follow(t, "node: n1\n")
 	f.mount("node: n1\nstateDir: /proc/none\n")
-	refused, err := LoadConfig(f.path)
+	refused, err := LoadConfig(f.path, overrides{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func TestConfigurationThatWorkedStandsInForAnInvalidOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := &lives{path: path, load: func() (Config, error) { return LoadConfig(path) }, metrics: health.NewMetrics("v0")}
+	l := &lives{path: path, load: func() (Config, error) { return LoadConfig(path, overrides{}) }, metrics: health.NewMetrics("v0")}
 	var stderr strings.Builder
 	write("moed: direct\nstateDir: " + string(cfg.StateDir) + "\n")
 	if _, err := l.first(&stderr); err == nil || !strings.Contains(err.Error(), `"moed"`) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ropeway-net/ropeway/daemon/kubernetes"
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
 )
 
@@ -21,6 +22,7 @@ var version = "unknown"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	kubernetes.QuietLibrary()
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ropewayd:", err)
 		stop()
@@ -32,7 +34,8 @@ func main() {
 func command() *cobra.Command {
 	var configFile string
 	var dryRun, force bool
-	load := func() (Config, error) { return LoadConfig(configFile) }
+	given := overrides{node: os.Getenv("NODE_NAME")}
+	load := func() (Config, error) { return LoadConfig(configFile, given) }
 	start := func(cmd *cobra.Command, _ []string) error {
 		if !dryRun {
 			return run(cmd.Context(), configFile, load)
@@ -58,6 +61,8 @@ nothing in the kernel: pods keep their links and paths. What it knows shows
 		SilenceUsage:  true,
 	}
 	root.PersistentFlags().StringVar(&configFile, "config", defaultConfigFile, "configuration file, YAML")
+	root.PersistentFlags().StringVar(&given.node, "node", given.node, "this node's name in the list of nodes; without it the environment's NODE_NAME, the configuration's node, the hostname")
+	root.PersistentFlags().StringSliceVar(&given.nodeAddress, "node-address", nil, "interface, CIDR or address by which other nodes reach this one, in place of the configuration's nodeAddress")
 	dryRunFlag := func(c *cobra.Command) {
 		c.Flags().BoolVar(&dryRun, "dry-run", false, "print the commands that would be run, and change nothing")
 	}

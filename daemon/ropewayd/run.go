@@ -11,19 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ropeway-net/ropeway/daemon/cluster"
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/daemon/topology"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
-
-// source is where the nodes come from. The Kubernetes API will be the other
-// choice; nothing but this function and printPlan will know.
-func source(cfg Config) (cluster.File, string) {
-	return cluster.File{Path: cfg.NodesFile}, "nodes file " + cfg.NodesFile
-}
 
 // errStateLost says that the state directory was removed, or another one put
 // in its place, and with it lock and status socket.
@@ -60,8 +53,13 @@ func serve(ctx context.Context, cfg Config, l *lives) (err error) {
 	if err != nil {
 		return err
 	}
-	nodes, _ := source(cfg)
-	settings.Passed = l.passed(cfg, log)
+	nodes := source(cfg, log)
+	passed := l.passed(cfg, log)
+	settings.Notify = nodes.notify
+	settings.Passed = func(r status.Report) {
+		passed(r)
+		nodes.passed(r)
+	}
 	loop := reconcile.New(settings, k, nodes, log)
 	config := l.follower(cfg, log, settings.Notify)
 	show := newDisplay(cfg, settings, loop, config, l.metrics, log)
@@ -124,8 +122,7 @@ func printPlan(ctx context.Context, cfg Config, k kernel.Kernel, stdout, stderr 
 	if err != nil {
 		return err
 	}
-	file, _ := source(cfg)
-	nodes, err := file.Load()
+	nodes, err := source(cfg, slog.New(slog.DiscardHandler)).load(ctx)
 	if err != nil {
 		return err
 	}
@@ -201,7 +198,10 @@ func loopConfig(cfg Config) (reconcile.Config, error) {
 	if err != nil {
 		return reconcile.Config{}, err
 	}
-	_, sourceName := source(cfg)
+	rules, err := cfg.addressRules()
+	if err != nil {
+		return reconcile.Config{}, err
+	}
 	return reconcile.Config{
 		Node: cfg.Node,
 		Topology: topology.Config{
@@ -211,9 +211,10 @@ func loopConfig(cfg Config) (reconcile.Config, error) {
 			Port:       cfg.VXLAN.Port,
 			Masquerade: cfg.Masquerade,
 		},
-		SourceName: sourceName,
-		StateDir:   cfg.StateDir,
-		BootID:     boot,
+		NodeAddress: rules,
+		SourceName:  sourceName(cfg),
+		StateDir:    cfg.StateDir,
+		BootID:      boot,
 		Conflist: reconcile.Conflist{
 			Dir:         cfg.CNIConfDir,
 			Network:     cfg.Network,

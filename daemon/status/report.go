@@ -17,6 +17,7 @@ type Report struct {
 	// Reason says why the node is not ready; empty when it is.
 	Reason string `json:"reason,omitempty"`
 
+	Address  Address         `json:"address"` // of this node
 	PodCIDRs []netip.Prefix  `json:"podCIDRs"`
 	PodMTU   int             `json:"podMTU"` // bytes
 	Pods     int             `json:"pods"`   // attached, with an endpoint record
@@ -35,6 +36,14 @@ type Report struct {
 	Objects map[string]Objects `json:"objects,omitempty"`
 	// Drift counts repairs of what somebody else changed, by kind of object.
 	Drift map[string]int `json:"driftRepaired"`
+}
+
+// Address is by which addresses the other nodes reach this one, and why.
+type Address struct {
+	Addresses []netip.Addr `json:"addresses"` // the first is the primary one
+	Reason    string       `json:"reason"`
+	// Chosen says that the configuration chose, not the list of nodes.
+	Chosen bool `json:"chosen"`
 }
 
 // Nodes says where the list of nodes is from.
