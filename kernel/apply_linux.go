@@ -129,6 +129,10 @@ func (a *application) do(op Op) error {
 		return a.deleteFDB(op.FDBEntry)
 	case TableChange:
 		return applyTable(a.ctx, a.conn.ns, op)
+	case AdmissionAdd:
+		return a.admit(op)
+	case AdmissionDel:
+		return a.expel(op)
 	}
 	return fmt.Errorf("unknown operation %T", op)
 }

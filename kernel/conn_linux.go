@@ -32,6 +32,7 @@ type conn struct {
 	// library panics on a dump that ends with an explained error, as one of a
 	// missing routing table does.
 	explained map[int]*nl.SocketHandle
+	firewalls firewallMemory
 }
 
 var _ Kernel = (*conn)(nil)

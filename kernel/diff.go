@@ -14,7 +14,8 @@ import (
 // everything that lives on it. Sysctls that desired does not name stay.
 //
 // The plan's order is: sysctls, links, sysctls of links, addresses,
-// neighbours, forwarding entries, routes, the nftables table; then deletions
+// neighbours, forwarding entries, routes, the nftables table, rules in tables of others;
+// then deletions
 // the other way round.
 func Diff(actual, desired State) Plan {
 	d := newDiffer(actual, desired)
@@ -27,6 +28,8 @@ func Diff(actual, desired State) Plan {
 	if table, ok := diffTable(actual.Table, desired.Table).(TableChange); ok {
 		d.plan.Ops = append(d.plan.Ops, table.apart()...)
 	}
+	d.addAdmissions()
+	d.deleteAdmissions()
 	d.deleteRoutes()
 	d.deleteFDB()
 	d.deleteNeighbours()

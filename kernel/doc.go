@@ -13,7 +13,9 @@
 // ([TunnelPrefix], [PodLinkPrefix]), routes by protocol number
 // ([RouteProtocol]), neighbours and FDB entries by being permanent and on an
 // own link, nftables objects by their table ([TableName]). Everything else
-// belongs to somebody else and is never touched.
+// belongs to somebody else and is never touched, except that chains of other
+// firewalls which would drop pods' packets get two rules of ours
+// ([Admission]), recognised by their content.
 //
 // # Debugging
 //

@@ -18,6 +18,8 @@ type Fake struct {
 	state      State
 	interfaces map[string]Interface
 	podLinks   map[string]Admin
+	firewalls  []Firewall
+	handles    uint64 // given to rules so far
 	// destinations is where each MAC was last forwarded to, by an entry
 	// without destination; it may name entries that are gone.
 	destinations map[FDBEntry]netip.Addr
@@ -125,7 +127,7 @@ func (f *Fake) Snapshot(ctx context.Context) (Snapshot, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := Snapshot{State: f.state.Clone(), PodLinks: maps.Clone(f.podLinks)}
+	s := Snapshot{State: f.state.Clone(), PodLinks: maps.Clone(f.podLinks), Firewalls: slices.Clone(f.firewalls)}
 	for _, name := range sortedKeys(f.interfaces) {
 		i := f.interfaces[name]
 		i.Addresses = slices.Clone(i.Addresses)

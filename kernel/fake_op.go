@@ -46,6 +46,10 @@ func (f *Fake) do(op Op) error {
 		delete(f.state.FDB, op.FDBEntry)
 	case TableChange:
 		return f.changeTable(op)
+	case AdmissionAdd:
+		return f.admit(op)
+	case AdmissionDel:
+		f.expel(op.ForeignRule)
 	default:
 		return fmt.Errorf("unknown operation %T", op)
 	}
@@ -54,7 +58,7 @@ func (f *Fake) do(op Op) error {
 
 func isDeletion(op Op) bool {
 	switch op.(type) {
-	case LinkDel, AddressDel, RouteDel, NeighbourDel, FDBDel:
+	case LinkDel, AddressDel, RouteDel, NeighbourDel, FDBDel, AdmissionDel:
 		return true
 	}
 	change, ok := op.(TableChange)

@@ -56,6 +56,10 @@ func describe(op Op) string {
 		return fmt.Sprintf("delete forwarding entry of %s from %s", op.MAC, op.Link)
 	case TableChange:
 		return "change nftables table inet " + TableName
+	case AdmissionAdd:
+		return "admit pods in chain " + op.Chain.String()
+	case AdmissionDel:
+		return "delete a rule from chain " + op.Chain.String()
 	}
 	return op.String()
 }

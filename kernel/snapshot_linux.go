@@ -51,7 +51,7 @@ func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 		interfaces: map[int]*Interface{},
 	}
 	for _, read := range []func(context.Context, *reading) error{
-		c.readLinks, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls,
+		c.readLinks, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls, c.readFirewalls,
 	} {
 		if err := read(ctx, r); err != nil {
 			return Snapshot{}, err

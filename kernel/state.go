@@ -18,6 +18,12 @@ type State struct {
 	// key that desired does not name is left alone.
 	Sysctls map[string]string
 	Table   *Table // nil: no table
+	// Admissions are the rules of ours in chains of others, where they are in
+	// time to accept packets of pods.
+	Admissions map[Admission]AdmissionPlace
+	// Strays are rules of ours in chains of others that do nothing there;
+	// none are ever desired.
+	Strays map[ForeignRule]struct{}
 }
 
 // String prints the commands that make the state in a namespace that has the
@@ -34,6 +40,8 @@ func (s State) Clone() State {
 		FDB:        maps.Clone(s.FDB),
 		Sysctls:    maps.Clone(s.Sysctls),
 		Table:      s.Table.clone(),
+		Admissions: maps.Clone(s.Admissions),
+		Strays:     maps.Clone(s.Strays),
 	}
 }
 
@@ -46,6 +54,8 @@ func newState() State {
 		Neighbours: map[NeighbourKey]MAC{},
 		FDB:        map[FDBEntry]struct{}{},
 		Sysctls:    map[string]string{},
+		Admissions: map[Admission]AdmissionPlace{},
+		Strays:     map[ForeignRule]struct{}{},
 	}
 }
 
@@ -67,6 +77,7 @@ type Snapshot struct {
 	State      State
 	Interfaces []Interface      // sorted by name
 	PodLinks   map[string]Admin // host ends of pod links
+	Firewalls  []Firewall       // of others, that drop; sorted by chain
 }
 
 // Kernel is one network namespace's kernel. Its methods are safe for one

@@ -254,6 +254,11 @@ func (c *tableConn) rules(t *Table) error {
 
 // request asks nf_tables and returns the whole answer.
 func (c *tableConn) request(kind int, flags netlink.HeaderFlags, attributes ...netlink.Attribute) ([]netlink.Message, error) {
+	return c.ask(unix.NFPROTO_INET, kind, flags, attributes...)
+}
+
+// ask is request for any family; NFPROTO_UNSPEC is all of them.
+func (c *tableConn) ask(family byte, kind int, flags netlink.HeaderFlags, attributes ...netlink.Attribute) ([]netlink.Message, error) {
 	data, err := netlink.MarshalAttributes(attributes)
 	if err != nil {
 		return nil, err
@@ -263,7 +268,7 @@ func (c *tableConn) request(kind int, flags netlink.HeaderFlags, attributes ...n
 			Type:  netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
 			Flags: netlink.Request | flags,
 		},
-		Data: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, data...),
+		Data: append([]byte{family, unix.NFNETLINK_V0, 0, 0}, data...),
 	})
 	if err != nil {
 		return nil, err

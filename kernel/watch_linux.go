@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -56,7 +55,7 @@ func (c *conn) Watch(ctx context.Context) (<-chan struct{}, error) {
 	var receivers sync.WaitGroup
 	for socket, concerns := range map[*mdl.Conn]func(mdl.Message) bool{
 		routes: own.concerns,
-		tables: isOwnTable,
+		tables: c.firewalls.concerns,
 	} {
 		receivers.Go(func() {
 			defer stop() // a socket that broke ends the watch, so that it can begin again
@@ -168,24 +167,4 @@ func (s linkSet) track(typ mdl.HeaderType, b []byte) {
 			s[index] = isOwnLink(nl.BytesToString(a.Value))
 		}
 	}
-}
-
-// isOwnTable says whether an nftables message is about the table named
-// [TableName]. In each of them the first attribute type is the table's name,
-// except in the one that ends a transaction, which says nothing.
-func isOwnTable(m mdl.Message) bool {
-	const tableAttribute = 1
-	if m.Header.Type&0xff == unix.NFT_MSG_NEWGEN || len(m.Data) < nl.SizeofNfgenmsg {
-		return false
-	}
-	attrs, err := nl.ParseRouteAttr(m.Data[nl.SizeofNfgenmsg:])
-	if err != nil {
-		return true
-	}
-	for _, a := range attrs {
-		if a.Attr.Type&nl.NLA_TYPE_MASK == tableAttribute {
-			return bytes.Equal(bytes.TrimRight(a.Value, "\x00"), []byte(TableName))
-		}
-	}
-	return false
 }

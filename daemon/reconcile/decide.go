@@ -84,6 +84,7 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 		BootID:     cfg.BootID,
 		Interfaces: snapshot.Interfaces,
 		PodLinks:   snapshot.PodLinks,
+		Firewalls:  snapshot.Firewalls,
 	})
 	if err != nil {
 		return Decision{Address: address}, err

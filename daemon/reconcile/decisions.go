@@ -12,6 +12,8 @@ import (
 type told struct {
 	paths    map[pathKey]topology.Path
 	problems map[string]struct{}
+	// obstacles are the messages of those that have been told of.
+	obstacles map[string]struct{}
 }
 
 type pathKey struct {

@@ -28,6 +28,8 @@ func kind(op kernel.Op) string {
 		return "fdb"
 	case kernel.TableChange:
 		return "nftables"
+	case kernel.AdmissionAdd, kernel.AdmissionDel:
+		return "firewall"
 	default:
 		return "other"
 	}

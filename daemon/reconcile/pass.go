@@ -110,6 +110,7 @@ func (l *Loop) tell(d Decision, pass status.Pass, err error) {
 	if d.Self.Name != "" {
 		l.told.logPaths(l.log, d.Result.Paths)
 		l.told.logProblems(l.log, problems)
+		l.noteObstacles(d.Result.Obstacles)
 	}
 
 	l.mu.Lock()

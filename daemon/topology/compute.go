@@ -56,8 +56,10 @@ func Compute(in Input) (Result, error) {
 	}
 	addSysctls(&state, in.Self, in.Interfaces, tunnels)
 	state.Table = buildTable(in, peers, paths, tunnels)
+	obstacles := addAdmissions(&state, in, tunnels)
+	problems = append(problems, unsolved(obstacles)...)
 
-	return Result{State: state, PodMTU: podMTU, Sources: sources, Paths: published(paths), Problems: problems}, nil
+	return Result{State: state, PodMTU: podMTU, Sources: sources, Paths: published(paths), Problems: problems, Obstacles: obstacles}, nil
 }
 
 // sorted returns the input in a defined order, without touching the caller's

@@ -44,6 +44,7 @@ type Input struct {
 	BootID     string                  // records of other boots are ignored
 	Interfaces []kernel.Interface      // of this node, Ropeway's own left out
 	PodLinks   map[string]kernel.Admin // host ends
+	Firewalls  []kernel.Firewall       // of others, that drop
 }
 
 // Path is how pods of one peer and one family are reached.
@@ -81,4 +82,6 @@ type Result struct {
 	// Problems name what keeps some peer or family from working; the rest of
 	// the State is valid.
 	Problems []error
+	// Obstacles are what stands in the way on this host, dealt with or not.
+	Obstacles []Obstacle
 }

@@ -1,0 +1,3 @@
+package kernel
+
+func (c *conn) legacyFirewalls() ([]Firewall, error) { return nil, nil }
