@@ -17,7 +17,7 @@ COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image deps test demo bench lint fmt clean
+.PHONY: help build image manifests deps test demo bench lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ build: ## build the plugins, the daemon and ropewayctl into bin/
 image: ## build the container image for amd64 and arm64 (ARCH=amd64: one) into build/image/
 	$(GO) run ./manifests/image -version $(VERSION) -tags "$$(awk '$$1 == "newTag:" {print $$2}' manifests/base/kustomization.yaml)" -arch "$(or $(ARCH),amd64$(COMMA)arm64)"
 
+manifests: ## render manifests/ropeway*.yaml from their kustomize sources
+	cd manifests/render && $(GO) run .
+
 deps: ## install what the tests call (Debian packages), if anything is missing
 	@integration/packages.sh $(PACKAGES)
 
@@ -37,7 +40,10 @@ demo: deps build ## three nodes, six pods, five modes: watch them talk (root)
 	$(GO) run ./integration/demo -bin $(BIN)
 
 test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debian kernel (root)
-	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 20m ./...
+	@failed=0; \
+	(cd manifests/render && $(GOTESTSUM) --format pkgname -- ./...) || failed=1; \
+	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 20m ./... || failed=1; \
+	exit $$failed
 
 bench: deps build ## pod start and stop against the reference plugins, in one run (root)
 	$(GO) run ./integration/bench

@@ -25,7 +25,7 @@ func testOptions() options {
 }
 
 // standIns makes directories with small files in place of the binaries, whose
-// times and modes are those of t.
+// times and modes are as given.
 func standIns(t *testing.T, o options, when time.Time, mode os.FileMode) []platform {
 	t.Helper()
 	var out []platform
