@@ -31,5 +31,8 @@ func (d Dir) Endpoints() string { return filepath.Join(string(d), "endpoints") }
 // Log is the directory of rotated logs.
 func (d Dir) Log() string { return filepath.Join(string(d), "log") }
 
+// RequestsSocket is where the daemon listens for reports of the plugin.
+func (d Dir) RequestsSocket() string { return filepath.Join(string(d), "requests.sock") }
+
 // Socket is the daemon's local status socket.
 func (d Dir) Socket() string { return filepath.Join(string(d), "ropewayd.sock") }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ropeway-net/ropeway/daemon/status"
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // Metrics are the figures of one process. They outlive the daemon's work with
@@ -22,6 +23,10 @@ type Metrics struct {
 	reconcileErrors prometheus.Counter
 	operations      prometheus.Counter
 	drift           *prometheus.CounterVec
+
+	requests         *prometheus.CounterVec
+	requestDurations *prometheus.HistogramVec
+	badReports       prometheus.Counter
 }
 
 // NewMetrics returns figures that are all zero. The version is that of the
@@ -42,6 +47,20 @@ func NewMetrics(version string) *Metrics {
 		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ropeway_drift_repaired_total", Help: "Repairs of what another program had changed, by kind of object.",
 		}, []string{"kind"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ropeway_cni_requests_total", Help: "Requests that the CNI plugin has served while the daemon ran, by verb and error code; code 0 is success.",
+		}, []string{"verb", "code"}),
+		requestDurations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ropeway_cni_request_duration_seconds", Help: "Time that the CNI plugin needed for a request, without the start of its process, by verb.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"verb"}),
+		badReports: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ropeway_cni_bad_reports_total", Help: "Reports of requests that were refused because no plugin of Ropeway sends such.",
+		}),
+	}
+	for _, verb := range statedir.Verbs() {
+		m.requests.WithLabelValues(verb, "0")
+		m.requestDurations.WithLabelValues(verb)
 	}
 	for _, kind := range status.Kinds() {
 		m.drift.WithLabelValues(kind)
@@ -51,7 +70,7 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.reconcile, m.reconcileErrors, m.operations, m.drift,
+	m.registry.MustRegister(build, m.reconcile, m.reconcileErrors, m.operations, m.drift, m.requests, m.requestDurations, m.badReports,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

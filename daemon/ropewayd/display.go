@@ -9,6 +9,7 @@ import (
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // display is what the daemon shows of itself: the loop's report, and what
@@ -69,4 +70,11 @@ func addressUsage(ctx context.Context, settings reconcile.Config, r status.Repor
 		return nil, err
 	}
 	return ipam.Open(pool.Dir(), settings.BootID).Usage(ctx, pool)
+}
+
+// countRequests counts what the plugin reports until ctx ends.
+func countRequests(ctx context.Context, dir statedir.Dir, metrics *health.Metrics, log *slog.Logger) {
+	if err := metrics.CountRequests(ctx, dir.RequestsSocket()); err != nil {
+		log.Error("CNI requests are not counted", "cause", err.Error())
+	}
 }

@@ -76,6 +76,7 @@ func serve(ctx context.Context, cfg Config, l *lives) (err error) {
 	})
 	wait.Go(func() { show.serve(ctx) })
 	wait.Go(func() { config.run(ctx, cancel) })
+	wait.Go(func() { countRequests(ctx, cfg.StateDir, l.metrics, log) })
 	log.Info("start", "node", cfg.Node, "mode", cfg.Mode, "source", settings.SourceName, "stateDir", cfg.StateDir)
 	if err := loop.Run(ctx); err != nil {
 		log.Error("stop", "cause", err.Error())

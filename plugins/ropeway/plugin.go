@@ -28,11 +28,11 @@ type plugin struct {
 
 func (p plugin) funcs() skel.CNIFuncs {
 	return skel.CNIFuncs{
-		Add:    withDeadline(attachDeadline, "attach", p.add),
-		Del:    withDeadline(attachDeadline, "detach", p.del),
-		Check:  withDeadline(checkDeadline, "check", p.check),
-		Status: withDeadline(statusDeadline, "status", p.status),
-		GC:     withDeadline(attachDeadline, "collect garbage", p.gc),
+		Add:    reported("ADD", withDeadline(attachDeadline, "attach", p.add)),
+		Del:    reported("DEL", withDeadline(attachDeadline, "detach", p.del)),
+		Check:  reported("CHECK", withDeadline(checkDeadline, "check", p.check)),
+		Status: reported("STATUS", withDeadline(statusDeadline, "status", p.status)),
+		GC:     reported("GC", withDeadline(attachDeadline, "collect garbage", p.gc)),
 	}
 }
 

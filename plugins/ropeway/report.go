@@ -1,0 +1,40 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// reported tells the daemon how long a verb took and how it ended, once that
+// is over.
+func reported(verb string, run func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) error {
+		start := time.Now()
+		err := run(args)
+		var doc struct {
+			StateDir string `json:"stateDir"`
+		}
+		_ = json.Unmarshal(args.StdinData, &doc) // what is wrong with it the verb has said
+		stateDir(document{StateDir: doc.StateDir}).Report(statedir.Request{Verb: verb, Code: code(err), Took: time.Since(start)})
+		return err
+	}
+}
+
+// code is the CNI error code, 0 without an error.
+func code(err error) uint {
+	var cni *types.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &cni):
+		return cni.Code
+	default:
+		return types.ErrInternal
+	}
+}
