@@ -39,6 +39,32 @@ by rename: it may be called and repeated while pods start and stop.`,
 	return c
 }
 
+// uninstall removes the plugins, last: without them no pod could be detached
+// if something before it failed. No directory means that they stay.
+func uninstall(cmd *cobra.Command, binDir string) error {
+	if binDir == "" {
+		return nil
+	}
+	done, err := install.Remove(cmd.Context(), binDir)
+	printDone(cmd.ErrOrStderr(), done)
+	return err
+}
+
+// waitCommand keeps the pods of manifests/cleanup.yaml up: the image holds
+// nothing else that could wait, and a DaemonSet starts again what ends.
+func waitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "wait",
+		Short:  "Do nothing until stopped",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			<-cmd.Context().Done()
+			return nil
+		},
+	}
+}
+
 func printDone(w io.Writer, done []install.Done) {
 	for _, d := range done {
 		fmt.Fprintf(w, "%s: %s\n", d.Path, d.Action)

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ropeway-net/ropeway/daemon/kubernetes"
-	"github.com/ropeway-net/ropeway/daemon/reconcile"
 )
 
 // version is set by the linker.
@@ -33,7 +32,7 @@ func main() {
 // command is the command line. Without a subcommand the daemon runs.
 func command() *cobra.Command {
 	var configFile string
-	var dryRun, force bool
+	var dryRun bool
 	given := overrides{node: os.Getenv("NODE_NAME")}
 	load := func() (Config, error) { return LoadConfig(configFile, given) }
 	start := func(cmd *cobra.Command, _ []string) error {
@@ -76,31 +75,7 @@ nothing in the kernel: pods keep their links and paths. What it knows shows
 	}
 	dryRunFlag(runCommand)
 
-	cleanupCommand := &cobra.Command{
-		Use:   "cleanup",
-		Short: "Remove every trace of Ropeway from this node",
-		Long: `Remove every trace of Ropeway from this node: links, routes, nftables table,
-sysctls that it changed, CNI configuration and state directory. Stop the daemon
-first, and delete the node's pods or cut them off with --force.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := load()
-			if err != nil {
-				return err
-			}
-			pods := reconcile.RefusePods
-			if force {
-				pods = reconcile.DetachPods
-			}
-			if err := cleanup(cmd.Context(), cfg, pods); err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.ErrOrStderr(), "nothing of Ropeway is left on this node")
-			return nil
-		},
-	}
-	cleanupCommand.Flags().BoolVar(&force, "force", false, "cut off pods that are still attached")
-	root.AddCommand(runCommand, cleanupCommand, installCommand())
+	root.AddCommand(runCommand, cleanupCommand(load), installCommand(), waitCommand())
 	return root
 }
 
