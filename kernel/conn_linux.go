@@ -33,6 +33,7 @@ type conn struct {
 	// missing routing table does.
 	explained map[int]*nl.SocketHandle
 	firewalls firewallMemory
+	culprits  culprits
 }
 
 var _ Kernel = (*conn)(nil)
@@ -65,7 +66,7 @@ func OpenAt(path string) (Kernel, error) {
 
 // newConn takes over ns.
 func newConn(ns netns.NsHandle) (_ *conn, err error) {
-	c := &conn{ns: ns, procSys: ProcSys}
+	c := &conn{ns: ns, procSys: ProcSys, culprits: culprits{ns: ns}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open netlink sockets: %w", err), c.Close())

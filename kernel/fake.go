@@ -20,6 +20,7 @@ type Fake struct {
 	podLinks   map[string]Admin
 	firewalls  []Firewall
 	handles    uint64 // given to rules so far
+	culprits   []Culprit
 	// destinations is where each MAC was last forwarded to, by an entry
 	// without destination; it may name entries that are gone.
 	destinations map[FDBEntry]netip.Addr
@@ -195,6 +196,22 @@ func (f *Fake) report() {
 		default:
 		}
 	}
+}
+
+// Blame names a culprit for the next call of Culprits.
+func (f *Fake) Blame(c Culprit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.culprits = append(f.culprits, c)
+}
+
+// Culprits implements [Kernel].
+func (f *Fake) Culprits() []Culprit {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := f.culprits
+	f.culprits = nil
+	return found
 }
 
 // Close implements [Kernel].

@@ -95,6 +95,9 @@ type Kernel interface {
 	// channel is closed when ctx ends or, hardly ever, when a socket breaks.
 	// A report that was lost by the kernel counts as a report.
 	Watch(ctx context.Context) (<-chan struct{}, error)
+	// Culprits returns who has changed what Ropeway owns since the last call,
+	// as far as a watch has seen it and it can be known.
+	Culprits() []Culprit
 	// Close gives back the sockets.
 	Close() error
 }

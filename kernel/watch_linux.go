@@ -42,7 +42,8 @@ func (c *conn) Watch(ctx context.Context) (<-chan struct{}, error) {
 		return nil, errors.Join(err, routes.Close())
 	}
 	own, err := c.ownIndexes(ctx)
-	if err != nil {
+	owned, ownedErr := c.ownership(ctx)
+	if err = errors.Join(err, ownedErr); err != nil {
 		return nil, errors.Join(err, routes.Close(), tables.Close())
 	}
 
@@ -54,8 +55,19 @@ func (c *conn) Watch(ctx context.Context) (<-chan struct{}, error) {
 	forget := context.AfterFunc(ctx, stop)
 	var receivers sync.WaitGroup
 	for socket, concerns := range map[*mdl.Conn]func(mdl.Message) bool{
-		routes: own.concerns,
-		tables: c.firewalls.concerns,
+		routes: func(m mdl.Message) bool {
+			if owned.damaged(m) {
+				c.culprits.blame(m.Header.PID)
+			}
+			return own.concerns(m)
+		},
+		tables: func(m mdl.Message) bool {
+			concerns := c.firewalls.concerns(m)
+			if concerns {
+				c.culprits.blame(m.Header.PID)
+			}
+			return concerns
+		},
 	} {
 		receivers.Go(func() {
 			defer stop() // a socket that broke ends the watch, so that it can begin again

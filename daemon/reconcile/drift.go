@@ -53,7 +53,7 @@ func commands(plan kernel.Plan) string {
 // noteDrift counts and logs a repair: something was changed though what should
 // be there was the same before and after. Pods come and go while a snapshot
 // is taken; comparing with the state after the repair keeps that apart.
-func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
+func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State, culprits []kernel.Culprit) {
 	if l.settled == nil || !kernel.Diff(*l.settled, after).Empty() {
 		return
 	}
@@ -69,7 +69,7 @@ func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
 	l.mu.Unlock()
 	l.cfg.Notify(status.Notice{
 		Warning: true, Reason: status.RouteRepaired, Counts: counts,
-		Message: "another program changed what Ropeway owns, and it was repaired; the daemon's log shows the commands",
+		Message: whoChanged(culprits) + " changed what Ropeway owns, and it was repaired; the daemon's log shows the commands",
 	})
 	tell, untold := l.quarrel.repaired(time.Now())
 	if !tell {
@@ -80,5 +80,26 @@ func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State) {
 		attrs = append(attrs, slog.Int(k, counts[k]))
 	}
 	l.log.Warn("drift repaired: somebody else changed what Ropeway owns",
-		slog.Group("repaired", attrs...), "commands", commands(plan), "untoldRepairs", untold)
+		slog.Group("repaired", attrs...), "by", allOf(culprits), "commands", commands(plan), "untoldRepairs", untold)
+}
+
+// whoChanged names the programs that are known by name; the others have a new
+// PID each time, which would make of one story many.
+func whoChanged(culprits []kernel.Culprit) string {
+	named := slices.DeleteFunc(slices.Clone(culprits), func(c kernel.Culprit) bool { return c.Program == "" })
+	if len(named) == 0 {
+		return "another program"
+	}
+	return allOf(named)
+}
+
+func allOf(culprits []kernel.Culprit) string {
+	if len(culprits) == 0 {
+		return "unknown"
+	}
+	var names []string
+	for _, c := range culprits {
+		names = append(names, c.String())
+	}
+	return strings.Join(names, ", ")
 }

@@ -100,3 +100,26 @@ func TestRuleThatCannotBeMadeDoesNotHoldUpTheOthers(t *testing.T) {
 		t.Errorf("problems %q", problems)
 	}
 }
+
+func TestRepairNamesTheProgramThatMadeItNecessary(t *testing.T) {
+	b := newBench(t)
+	told := &notices{}
+	b.cfg.Notify = told.take
+	b.start()
+	b.publish(node(1), node(2))
+	b.untilHolds(node(1), node(2))
+	b.fake.Blame(kernel.Culprit{PID: 412, Program: "systemd-network"})
+	b.fake.Blame(kernel.Culprit{PID: 99})
+	if err := b.fake.Damage(kernel.RouteDel{RouteKey: route("10.244.2.0/24")}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the operator knows who it was", func() bool {
+		return told.count(status.RouteRepaired, "systemd-network (pid 412) changed what Ropeway owns") == 1
+	})
+	if told.count(status.RouteRepaired, "99") != 0 {
+		t.Error("a program without a name is told of")
+	}
+	if b.log.count("pid 99") == 0 {
+		t.Error("the log does not have it")
+	}
+}

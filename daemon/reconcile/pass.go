@@ -74,8 +74,9 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 	if !d.Plan.Empty() {
 		return d, len(applied.Ops), fmt.Errorf("the kernel still differs after %d attempts, does another program change the same objects? These keep differing: %s", rounds, commands(d.Plan))
 	}
+	culprits := l.kernel.Culprits() // those of changes that need no repair are forgotten
 	if !applied.Empty() {
-		l.noteDrift(applied, d.Desired)
+		l.noteDrift(applied, d.Desired, culprits)
 	}
 	return d, len(applied.Ops), nil
 }
