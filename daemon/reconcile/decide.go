@@ -52,7 +52,8 @@ type Decision struct {
 	Pods     int                  // records of attached pods
 	Problems []error
 
-	snapshot kernel.Snapshot
+	snapshot    kernel.Snapshot
+	foreignConf error // another network's CNI configuration comes first; also a Problem
 }
 
 // Decide compares the kernel with what it should hold, and changes nothing.
@@ -101,6 +102,10 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 		return Decision{Address: address}, err
 	}
 	d.Problems = append(d.Problems, recordProblems(unrecorded, recordsErr)...)
+	if f, found := cfg.Conflist.foreignConf(); found {
+		d.foreignConf = f.problem(cfg.Conflist.Path())
+		d.Problems = append(d.Problems, d.foreignConf)
+	}
 	keepUnrecorded(&d.Desired, snapshot, unrecorded)
 	d.Plan = kernel.Diff(snapshot.State, d.Desired)
 	return d, nil

@@ -14,6 +14,8 @@ type told struct {
 	problems map[string]struct{}
 	// obstacles are the messages of those that have been told of.
 	obstacles map[string]struct{}
+	// foreignConf is the problem with another network's CNI configuration.
+	foreignConf string
 }
 
 type pathKey struct {

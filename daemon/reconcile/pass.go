@@ -112,6 +112,7 @@ func (l *Loop) tell(d Decision, pass status.Pass, err error) {
 		l.told.logPaths(l.log, d.Result.Paths)
 		l.told.logProblems(l.log, problems)
 		l.noteObstacles(d.Result.Obstacles)
+		l.noteForeignConf(d.foreignConf)
 	}
 
 	l.mu.Lock()

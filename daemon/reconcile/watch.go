@@ -13,16 +13,22 @@ import (
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
-// watchDir reports changes of the files in dir, which it creates. Where the
-// directory cannot be watched the loop still sees pods by their links.
-func watchDir(ctx context.Context, wait *sync.WaitGroup, dir string, log *slog.Logger) <-chan struct{} {
+// watched is a directory whose files' changes are reported. Where it cannot be
+// watched the changes are seen otherwise, or later.
+type watched struct {
+	dir, what, otherwise string
+}
+
+// watchDir reports changes of the files in a directory, which it creates.
+func watchDir(ctx context.Context, wait *sync.WaitGroup, w watched, log *slog.Logger) <-chan struct{} {
+	dir := w.dir
 	reports := make(chan struct{}, 1)
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		err = addDir(watcher, dir)
 	}
 	if err != nil {
-		log.Warn("endpoint records cannot be watched, changes are seen by the pods' links", "cause", err.Error())
+		log.Warn("a directory cannot be watched", "holds", w.what, "otherwise", w.otherwise, "cause", err.Error())
 		if watcher != nil {
 			_ = watcher.Close()
 		}
@@ -40,11 +46,11 @@ func watchDir(ctx context.Context, wait *sync.WaitGroup, dir string, log *slog.L
 				}
 				if e.Name == dir && e.Has(fsnotify.Remove|fsnotify.Rename) {
 					if err := addDir(watcher, dir); err != nil {
-						log.Warn("endpoint records cannot be watched any more", "cause", err.Error())
+						log.Warn("a directory cannot be watched any more", "holds", w.what, "otherwise", w.otherwise, "cause", err.Error())
 					}
 				}
 			case err := <-watcher.Errors: // events were lost: look
-				log.Debug("changes of endpoint records were missed", "cause", err)
+				log.Debug("changes in a directory were missed", "holds", w.what, "cause", err)
 			}
 			select {
 			case reports <- struct{}{}:
