@@ -85,6 +85,9 @@ func printStatus(w io.Writer, r status.Report, now time.Time) error {
 	for _, p := range r.Problems {
 		line("problem", "%s", indent(p))
 	}
+	for _, text := range reachability(r.Reachability, now) {
+		line("peers", "%s", text)
+	}
 	if err := t.Flush(); err != nil || len(r.Paths) == 0 {
 		return err
 	}
@@ -101,6 +104,28 @@ func printStatus(w io.Writer, r status.Report, now time.Time) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", p.Peer, p.PodCIDR, p.Via, hop, link, p.Reason)
 	}
 	return t.Flush()
+}
+
+// reachability says which peers answer, one line each for those that do not.
+func reachability(r *status.Reachability, now time.Time) []string {
+	if r == nil {
+		return nil
+	}
+	var lines []string
+	switch {
+	case r.Probed == 0:
+	case r.Silent == 0:
+		lines = append(lines, fmt.Sprintf("%d probed, none unreachable", r.Probed))
+	default:
+		lines = append(lines, fmt.Sprintf("%d probed, %d unreachable", r.Probed, r.Silent))
+	}
+	if r.Obstacle != "" {
+		lines = append(lines, "not all probed: "+r.Obstacle)
+	}
+	for _, u := range r.Unreachable {
+		lines = append(lines, fmt.Sprintf("%s (%s) for %s: %s", u.Peer, u.Via, now.Sub(u.Since).Round(time.Second), u.Reason))
+	}
+	return lines
 }
 
 // indent keeps a text of several lines in its column.

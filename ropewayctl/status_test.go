@@ -26,6 +26,9 @@ func TestStatusIsReadable(t *testing.T) {
 			Last:     status.Pass{Time: time.Unix(90, 0), Duration: 2 * time.Millisecond, Operations: 4},
 			Drift:    map[string]int{"route": 2, "fdb": 1},
 			Problems: []string{"node n3 is gone\nreally"},
+			Reachability: &status.Reachability{Probed: 2, Silent: 1, Obstacle: "no IPv6", Unreachable: []status.Unreachable{
+				{Peer: "n2", Via: topology.ViaVXLAN, Since: time.Unix(40, 0), Reason: "it is down"},
+			}},
 			Paths: []topology.Path{
 				{Peer: "n2", PodCIDR: netip.MustParsePrefix("10.244.2.0/24"), Via: topology.ViaDirect, NextHop: netip.MustParseAddr("192.168.1.12"), Link: "eth0", Reason: "same subnet"},
 				{Peer: "n3", PodCIDR: netip.MustParsePrefix("10.244.3.0/24"), Via: topology.ViaRefused, Reason: "behind a router"},
@@ -40,6 +43,9 @@ reconciled  10s ago in 2ms, 4 changes
 drift       repaired 1 fdb, 2 route
 problem     node n3 is gone
             really
+peers       2 probed, 1 unreachable
+peers       not all probed: no IPv6
+peers       n2 (vxlan) for 1m0s: it is down
 
 PEER  PODS           VIA      NEXT HOP      LINK  REASON
 n2    10.244.2.0/24  direct   192.168.1.12  eth0  same subnet

@@ -67,6 +67,18 @@ func (g gauges) peers(r status.Report) {
 	}
 }
 
+// reachability is about peers that are probed; without probing there is none.
+func (g gauges) reachability(r *status.Reachability) {
+	if r == nil {
+		return
+	}
+	g.set("ropeway_peers_probed", "Other nodes that are asked from time to time whether they answer.", float64(r.Probed))
+	const name, help = "ropeway_peers_unreachable", "Other nodes that do not answer: the tunnel to them alone, or the node altogether."
+	g.set(name, help, float64(r.TunnelsOnly), "cause", "tunnel")
+	g.set(name, help, float64(r.Silent-r.TunnelsOnly), "cause", "node")
+	g.set("ropeway_probe_obstacle", "Whether some or all nodes cannot be asked: 1 or 0; `ropewayctl status` says why.", truth(r.Obstacle != ""))
+}
+
 func (g gauges) objects(r status.Report) {
 	if r.Objects == nil {
 		return

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ropeway-net/ropeway/daemon/probe"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -27,6 +28,9 @@ type Metrics struct {
 	requests         *prometheus.CounterVec
 	requestDurations *prometheus.HistogramVec
 	badReports       prometheus.Counter
+
+	probes     *prometheus.CounterVec
+	roundTrips prometheus.Histogram
 }
 
 // NewMetrics returns figures that are all zero. The version is that of the
@@ -58,6 +62,16 @@ func NewMetrics(version string) *Metrics {
 			Name: "ropeway_cni_bad_reports_total", Help: "Reports of requests that were refused because no plugin of Ropeway sends such.",
 		}),
 	}
+	m.probes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ropeway_probes_total", Help: "Echo requests to other nodes, by what became of them.",
+	}, []string{"result"})
+	m.roundTrips = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "ropeway_probe_duration_seconds", Help: "Time until another node has answered an echo request, by the way that pods' packets take.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 11), // to 1 s, which is when a request is given up
+	})
+	for _, result := range probe.Results() {
+		m.probes.WithLabelValues(string(result))
+	}
 	for _, verb := range statedir.Verbs() {
 		m.requests.WithLabelValues(verb, "0")
 		m.requestDurations.WithLabelValues(verb)
@@ -70,7 +84,7 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.reconcile, m.reconcileErrors, m.operations, m.drift, m.requests, m.requestDurations, m.badReports,
+	m.registry.MustRegister(build, m.reconcile, m.reconcileErrors, m.operations, m.drift, m.requests, m.requestDurations, m.badReports, m.probes, m.roundTrips,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -84,6 +98,14 @@ func (m *Metrics) Passed(p status.Pass) {
 	}
 	for kind, n := range p.Repaired {
 		m.drift.WithLabelValues(kind).Add(float64(n))
+	}
+}
+
+// Probed counts a request to a peer.
+func (m *Metrics) Probed(result probe.Result, took time.Duration) {
+	m.probes.WithLabelValues(string(result)).Inc()
+	if result == probe.Answered {
+		m.roundTrips.Observe(took.Seconds())
 	}
 }
 
@@ -116,6 +138,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	r := c.view.Report()
 	g.node(r)
 	g.peers(r)
+	g.reachability(r.Reachability)
 	g.objects(r)
 	if c.view.Addresses != nil {
 		// A directory that cannot be read has no figure; the log and

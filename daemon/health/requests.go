@@ -28,10 +28,11 @@ func (m *Metrics) CountRequests(ctx context.Context, socket string) error {
 	if err != nil {
 		return fmt.Errorf("reports of CNI requests: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() {
+	defer func() {
 		_ = os.Remove(socket)
 		_ = conn.Close()
-	})
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // which ends the reading
 	defer stop()
 	limit := rate.NewLimiter(mostRequests, mostRequests)
 	buf := make([]byte, statedir.MaxRequest+1) // one more, to see what is too long
@@ -41,7 +42,7 @@ func (m *Metrics) CountRequests(ctx context.Context, socket string) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return errors.Join(fmt.Errorf("reports of CNI requests: %w", err), conn.Close())
+			return fmt.Errorf("reports of CNI requests: %w", err)
 		}
 		m.count(buf[:n])
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	// HealthAddress is where health and metrics are asked for, a literal
 	// address and port; empty: nowhere.
 	HealthAddress string `json:"healthAddress"`
+	// Probe says that peers are asked from time to time whether they answer.
+	Probe bool `json:"probe"`
 }
 
 // VXLANConfig is what all nodes must agree on.
@@ -66,6 +68,7 @@ func defaultConfig() Config {
 		Resync:      "60s",
 
 		HealthAddress: "127.0.0.1:9114",
+		Probe:         true,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/ropeway-net/ropeway/daemon/health"
+	"github.com/ropeway-net/ropeway/daemon/probe"
 	"github.com/ropeway-net/ropeway/daemon/reconcile"
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/ipam"
@@ -17,11 +18,17 @@ import (
 type display struct {
 	loop   *reconcile.Loop
 	config *follower
+	prober *probe.Prober  // nil: peers are not probed
 	server *health.Server // its Address is empty where nobody may ask
 }
 
 func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, config *follower, metrics *health.Metrics, log *slog.Logger) *display {
 	d := &display{loop: loop, config: config}
+	if cfg.Probe {
+		d.prober = probe.New(probe.Config{
+			Self: cfg.Node, Port: cfg.VXLAN.Port, Log: log, Notify: settings.Notify, Observe: metrics.Probed,
+		})
+	}
 	d.server = &health.Server{
 		Address: cfg.HealthAddress,
 		View: health.View{
@@ -40,6 +47,10 @@ func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, con
 func (d *display) report() status.Report {
 	r := d.loop.Status()
 	r.ConfigRejected = d.config.rejected()
+	if d.prober != nil {
+		found := d.prober.Reachability()
+		r.Reachability = &found
+	}
 	if p := d.server.Problem(); p != "" {
 		r.Problems = append(r.Problems, p)
 	}
@@ -50,6 +61,20 @@ func (d *display) report() status.Report {
 func (d *display) serve(ctx context.Context) {
 	if d.server.Address != "" {
 		d.server.Run(ctx)
+	}
+}
+
+// passed takes over after a pass of the loop who the peers are.
+func (d *display) passed(r status.Report) {
+	if d.prober != nil {
+		d.prober.Set(probe.Targets(r.Paths))
+	}
+}
+
+// probe asks the peers until ctx ends.
+func (d *display) probe(ctx context.Context) {
+	if d.prober != nil {
+		d.prober.Run(ctx)
 	}
 }
 

@@ -56,13 +56,15 @@ func serve(ctx context.Context, cfg Config, l *lives) (err error) {
 	nodes := source(cfg, log)
 	passed := l.passed(cfg, log)
 	settings.Notify = nodes.notify
+	var show *display
 	settings.Passed = func(r status.Report) {
 		passed(r)
 		nodes.passed(r)
+		show.passed(r)
 	}
 	loop := reconcile.New(settings, k, nodes, log)
 	config := l.follower(cfg, log, settings.Notify)
-	show := newDisplay(cfg, settings, loop, config, l.metrics, log)
+	show = newDisplay(cfg, settings, loop, config, l.metrics, log)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wait sync.WaitGroup
@@ -75,6 +77,7 @@ func serve(ctx context.Context, cfg Config, l *lives) (err error) {
 		}
 	})
 	wait.Go(func() { show.serve(ctx) })
+	wait.Go(func() { show.probe(ctx) })
 	wait.Go(func() { config.run(ctx, cancel) })
 	wait.Go(func() { countRequests(ctx, cfg.StateDir, l.metrics, log) })
 	log.Info("start", "node", cfg.Node, "mode", cfg.Mode, "source", settings.SourceName, "stateDir", cfg.StateDir)

@@ -21,6 +21,7 @@ const (
 	ForeignFirewallDrops    = "ForeignFirewallDrops"    // another firewall drops pods' packets
 	ForeignCNIConfig        = "ForeignCNIConfig"        // another network's configuration comes first
 	PeerUnreachable         = "PeerUnreachable"         // a node does not answer
+	PeerReachable           = "PeerReachable"           // it does again
 	ChecksumOffloadDisabled = "ChecksumOffloadDisabled" // the NIC would break tunnel packets
 	ConfigRejected          = "ConfigRejected"          // the running configuration stays
 )

@@ -26,6 +26,10 @@ type Report struct {
 	// Problems name what keeps some peer, pod or family from working.
 	Problems []string `json:"problems"`
 
+	// Reachability is what probing the peers has found; nil: they are not
+	// probed.
+	Reachability *Reachability `json:"reachability,omitempty"`
+
 	// ConfigRejected says why the configuration file's present content is not
 	// in use; empty: it is.
 	ConfigRejected string `json:"configRejected,omitempty"`

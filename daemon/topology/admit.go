@@ -170,7 +170,7 @@ func (c claims) wider(p netip.Prefix) iter.Seq[netip.Prefix] {
 
 // objection returns why a pod CIDR of a peer cannot be routed, or "".
 func (c claims) objection(p netip.Prefix, owners owners, under underlay) string {
-	if _, ok := tunnelAddress(p); !ok {
+	if _, ok := TunnelAddress(p); !ok {
 		return "is too small, use /30 (IPv4), /126 (IPv6) or larger"
 	}
 	if other, ok := c.overlapping(p); ok {

@@ -81,7 +81,7 @@ func checkSelf(in Input, under underlay) error {
 	}
 	var errs []error
 	for _, own := range in.Self.PodCIDRs {
-		if _, ok := tunnelAddress(own); !ok {
+		if _, ok := TunnelAddress(own); !ok {
 			errs = append(errs, fmt.Errorf("pod CIDR %s of node %s is too small; use /30 (IPv4), /126 (IPv6) or larger", own, in.Self.Name))
 		}
 		if iface, prefix, ok := under.overlapping(own); ok {

@@ -116,7 +116,7 @@ func tunnelPath(p peer, podCIDR netip.Prefix, under underlay, t tunnels, reason 
 		reason = fmt.Sprintf("its primary address %s is of another family than %s", remote, local)
 		return refuse(reason), fmt.Errorf("node %s is not reached: %s; list the addresses of all nodes in the same order", p.Name, reason)
 	}
-	end, _ := tunnelAddress(podCIDR)
+	end, _ := TunnelAddress(podCIDR)
 	return path{
 		Path:      Path{Peer: p.Name, PodCIDR: podCIDR, Via: tun.via, NextHop: remote, Link: tun.linkTo(remote).Name, Reason: reason},
 		peer:      p,

@@ -77,7 +77,7 @@ func planTunnels(in Input, under underlay) (tunnels, int, []error, error) {
 		inner := under.primary.iface.MTU - overhead
 		link.MTU = min(limit, inner)
 		fits = min(fits, inner)
-		address, _ := tunnelAddress(own)
+		address, _ := TunnelAddress(own)
 		out[pods] = tunnel{via: via, link: link, local: under.primary.addr, address: address}
 	}
 	podMTU = min(podMTU, fits)
@@ -158,9 +158,9 @@ func (t tunnels) addTo(s *kernel.State) {
 	}
 }
 
-// tunnelAddress is the address that a node's tunnel device holds: the first
+// TunnelAddress is the address that a node's tunnel device holds: the first
 // usable one of its pod CIDR, which no pod ever gets.
-func tunnelAddress(podCIDR netip.Prefix) (netip.Addr, bool) {
+func TunnelAddress(podCIDR netip.Prefix) (netip.Addr, bool) {
 	if podCIDR.Bits() > podCIDR.Addr().BitLen()-2 {
 		return netip.Addr{}, false
 	}
