@@ -22,6 +22,8 @@ type API struct {
 	cfg Config
 	own own
 	bin bin
+	// changed holds one report that the list may have changed.
+	changed chan struct{}
 
 	// Tests make these shorter.
 	settle time.Duration // how long a change may be followed by others that belong to it
@@ -43,7 +45,7 @@ var _ cluster.Source = (*API)(nil)
 // New returns an API that Run connects.
 func New(cfg Config) *API {
 	return &API{
-		cfg: cfg, own: newOwn(), bin: newBin(),
+		cfg: cfg, own: newOwn(), bin: newBin(), changed: make(chan struct{}, 1),
 		settle: 3 * time.Millisecond,
 		look:   5 * time.Second,
 		grace:  10 * time.Second,
@@ -53,6 +55,13 @@ func New(cfg Config) *API {
 			event:   time.Minute,
 			gather:  time.Second,
 		},
+	}
+}
+
+func (a *API) nodesChanged() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
 	}
 }
 

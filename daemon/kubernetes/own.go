@@ -20,10 +20,10 @@ import (
 type own struct {
 	changed chan struct{} // holds one report
 
-	mu       sync.Mutex
-	there    *ownRecord // nil: the object does not exist, or is not known yet
-	truth    truth
-	announce *string // the annotation; nil: the daemon has not chosen yet
+	mu        sync.Mutex
+	there     *ownRecord // nil: the object does not exist, or is not known yet
+	truth     truth
+	announced *string // the annotation; nil: the daemon has not chosen yet
 }
 
 // truth is whether this node carries pods' packets.
@@ -104,12 +104,20 @@ func (a *API) announce(addresses []netip.Addr) {
 	}
 	text := strings.Join(texts, ",")
 	a.own.mu.Lock()
-	changed := a.own.announce == nil || *a.own.announce != text
-	a.own.announce = &text
+	changed := a.own.announced == nil || *a.own.announced != text
+	a.own.announced = &text
 	a.own.mu.Unlock()
 	if changed {
 		a.own.kick()
+		a.nodesChanged()
 	}
+}
+
+// announces says whether an annotation is what the daemon says now.
+func (o *own) announces(annotation string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.announced != nil && *o.announced == annotation
 }
 
 // writeOwn keeps the condition and the annotation as they should be until ctx
@@ -166,7 +174,7 @@ func (w *ownWriter) write(ctx context.Context, now time.Time) time.Duration {
 	}
 	o := &w.api.own
 	o.mu.Lock()
-	there, truth, announce := o.there, o.truth, o.announce
+	there, truth, announce := o.there, o.truth, o.announced
 	o.mu.Unlock()
 	if there == nil {
 		return 0

@@ -20,13 +20,25 @@ const AddressAnnotation = "ropeway.io/node-address"
 type record struct {
 	metav1.ObjectMeta
 	claim cluster.Claim
-	own   *ownRecord // of this node alone
+
+	// Of this node alone: the claim is without the annotation, preferred with.
+	own       *ownRecord
+	preferred cluster.Claim
 }
 
 // ownRecord is what the daemon writes to its own node, as it is there.
 type ownRecord struct {
 	annotation string
 	condition  condition
+}
+
+// ownClaim returns what this node claims. The annotation counts when it is
+// what the daemon says now: it may be from an earlier configuration.
+func (a *API) ownClaim(r *record) cluster.Claim {
+	if a.own.announces(r.own.annotation) {
+		return r.preferred
+	}
+	return r.claim
 }
 
 // strip makes records of Node objects as they arrive. It may be called with
@@ -47,15 +59,19 @@ func (a *API) record(node *corev1.Node) *record {
 	if len(podCIDRs) == 0 && node.Spec.PodCIDR != "" {
 		podCIDRs = []string{node.Spec.PodCIDR}
 	}
-	r.claim = cluster.Describe(node.Name, node.CreationTimestamp.Time, internalIPs(node), podCIDRs)
-	r.prefer(node.Annotations[AddressAnnotation])
-	if len(r.claim.Addresses) == 0 {
-		r.claim.Problems = append(r.claim.Problems, noAddress(node))
+	annotation := node.Annotations[AddressAnnotation]
+	described := cluster.Describe(node.Name, node.CreationTimestamp.Time, internalIPs(node), podCIDRs)
+	if node.Name == a.cfg.Node && len(described.PodCIDRs) == 0 {
+		described.Problems = append(described.Problems, noPodCIDR)
 	}
+	r.claim = prefer(described, annotation)
 	if node.Name == a.cfg.Node {
-		r.own = &ownRecord{annotation: node.Annotations[AddressAnnotation], condition: conditionOf(node)}
-		if len(r.claim.PodCIDRs) == 0 {
-			r.claim.Problems = append(r.claim.Problems, noPodCIDR)
+		r.own = &ownRecord{annotation: annotation, condition: conditionOf(node)}
+		r.claim, r.preferred = described, r.claim
+	}
+	for _, c := range []*cluster.Claim{&r.claim, &r.preferred} {
+		if len(c.Addresses) == 0 {
+			c.Problems = append(slices.Clip(c.Problems), noAddress(node))
 		}
 	}
 	return r
@@ -90,35 +106,36 @@ func noAddress(node *corev1.Node) string {
 const mostAnnotation = 256
 
 // prefer takes the addresses of the annotation, if they are all good.
-func (r *record) prefer(annotation string) {
+func prefer(c cluster.Claim, annotation string) cluster.Claim {
 	if annotation == "" {
-		return
+		return c
 	}
-	object := func(cause string) {
-		r.claim.Problems = append(r.claim.Problems, fmt.Sprintf("annotation %s is ignored: %s; correct or remove it", AddressAnnotation, cause))
+	object := func(cause string) cluster.Claim {
+		c.Problems = append(slices.Clip(c.Problems), fmt.Sprintf("annotation %s is ignored: %s; correct or remove it", AddressAnnotation, cause))
+		return c
 	}
 	if len(annotation) > mostAnnotation {
-		object(fmt.Sprintf("it is longer than %d bytes", mostAnnotation))
-		return
+		return object(fmt.Sprintf("it is longer than %d bytes", mostAnnotation))
 	}
 	texts := strings.Split(annotation, ",")
 	for n := range texts {
 		texts[n] = strings.TrimSpace(texts[n])
 	}
-	said := cluster.Describe(r.Name, r.claim.Since, texts, nil)
+	said := cluster.Describe(c.Name, c.Since, texts, nil)
 	switch {
 	case len(said.Problems) > 0:
-		object(said.Problems[0])
+		return object(said.Problems[0])
 	case len(said.Addresses) != len(texts):
-		object("it has several addresses of one family")
-	default:
-		r.claim.Addresses = said.Addresses
+		return object("it has several addresses of one family")
 	}
+	c.Addresses = said.Addresses
+	return c
 }
 
 // sameClaim says whether a change of the object changes anything for the paths.
 func sameClaim(x, y *record) bool {
-	return x.claim.Since.Equal(y.claim.Since) && cluster.Equal([]cluster.Node{x.claim.Node}, []cluster.Node{y.claim.Node})
+	return x.claim.Since.Equal(y.claim.Since) &&
+		cluster.Equal([]cluster.Node{x.claim.Node, x.preferred.Node}, []cluster.Node{y.claim.Node, y.preferred.Node})
 }
 
 // nodesOf settles who has what. Nodes that have no pod CIDR yet are left out:
@@ -128,6 +145,10 @@ func (a *API) nodesOf(records []any) ([]cluster.Node, []cluster.Conflict) {
 	for _, object := range records {
 		r, ok := object.(*record)
 		if !ok || r.Name != a.cfg.Node && len(r.claim.PodCIDRs) == 0 {
+			continue
+		}
+		if r.own != nil {
+			claims = append(claims, a.ownClaim(r))
 			continue
 		}
 		claims = append(claims, r.claim)

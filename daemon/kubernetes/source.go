@@ -82,8 +82,7 @@ func (a *API) live(ctx context.Context, c *client, complaints *complaints, publi
 		complaints.set(aboutFiles, fmt.Errorf("read nodes: %w", err))
 		return
 	}
-	changed := make(chan struct{}, 1)
-	registration, err := informer.AddEventHandler(a.handler(changed))
+	registration, err := informer.AddEventHandler(a.handler())
 	if err != nil {
 		complaints.set(aboutFiles, fmt.Errorf("read nodes: %w", err))
 		return
@@ -108,7 +107,7 @@ func (a *API) live(ctx context.Context, c *client, complaints *complaints, publi
 		case <-synced:
 			synced, known = nil, true
 			settled.Reset(0)
-		case <-changed:
+		case <-a.changed:
 			if known && !due { // not again: changes without end must not hold up the list
 				due = true
 				settled.Reset(a.settle)
@@ -145,18 +144,12 @@ func (a *API) replaced(c *client, complaints *complaints) bool {
 
 // handler reports changes that concern the paths, and keeps what the API
 // server holds about this node.
-func (a *API) handler(changed chan<- struct{}) cache.ResourceEventHandler {
-	tell := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
+func (a *API) handler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) {
 			if r, ok := object.(*record); ok {
 				a.own.see(r)
-				tell()
+				a.nodesChanged()
 			}
 		},
 		UpdateFunc: func(before, after any) {
@@ -167,7 +160,7 @@ func (a *API) handler(changed chan<- struct{}) cache.ResourceEventHandler {
 			}
 			a.own.see(y)
 			if !sameClaim(x, y) {
-				tell()
+				a.nodesChanged()
 			}
 		},
 		DeleteFunc: func(object any) {
@@ -176,7 +169,7 @@ func (a *API) handler(changed chan<- struct{}) cache.ResourceEventHandler {
 			}
 			if r, ok := object.(*record); ok {
 				a.own.lose(r)
-				tell()
+				a.nodesChanged()
 			}
 		},
 	}

@@ -41,6 +41,7 @@ type Loop struct {
 	settled *kernel.State // desired state that the kernel was seen to hold; nil: none
 	told    told
 	quarrel quarrel
+	pool    pool
 	// repaired is what the pass at hand has found changed by others.
 	repaired map[string]int
 

@@ -41,6 +41,7 @@ func (l *Loop) pass(parent context.Context) error {
 		if err == nil {
 			err = statedir.Explain(l.cfg.Conflist.write())
 		}
+		l.lookAtPool(ctx, d)
 	}
 	l.tell(d, status.Pass{Time: time.Now(), Duration: time.Since(start), Operations: operations, Repaired: l.repaired}, err)
 	l.cfg.Passed(l.Status())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 
 	"github.com/ropeway-net/ropeway/daemon/health"
@@ -35,7 +34,7 @@ func newDisplay(cfg Config, settings reconcile.Config, loop *reconcile.Loop, con
 			Report: d.report,
 			Alive:  loop.Alive,
 			Addresses: func(ctx context.Context) ([]ipam.Usage, error) {
-				return addressUsage(ctx, settings, loop.Status())
+				return reconcile.Usage(ctx, settings, loop.Status().PodCIDRs)
 			},
 		},
 		Metrics: metrics,
@@ -76,25 +75,6 @@ func (d *display) probe(ctx context.Context) {
 	if d.prober != nil {
 		d.prober.Run(ctx)
 	}
-}
-
-// addressUsage counts the reservations in the node's pod CIDRs.
-func addressUsage(ctx context.Context, settings reconcile.Config, r status.Report) ([]ipam.Usage, error) {
-	if len(r.PodCIDRs) == 0 {
-		return nil, nil
-	}
-	netconf, err := json.Marshal(map[string]any{
-		"name": settings.Conflist.Network,
-		"ipam": map[string]any{"type": "ropeway-ipam", "dataDir": settings.Conflist.NetworksDir},
-	})
-	if err != nil {
-		return nil, err
-	}
-	pool, err := ipam.ParseConfig(netconf, "", r.PodCIDRs)
-	if err != nil {
-		return nil, err
-	}
-	return ipam.Open(pool.Dir(), settings.BootID).Usage(ctx, pool)
 }
 
 // countRequests counts what the plugin reports until ctx ends.

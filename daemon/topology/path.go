@@ -108,6 +108,9 @@ func tunnelPath(p peer, podCIDR netip.Prefix, under underlay, t tunnels, reason 
 	if !ok {
 		return refuse(fmt.Sprintf("this node has no %s pod CIDR", pods)), nil
 	}
+	if len(p.Addresses) == 0 && len(p.Problems) > 0 {
+		return refuse("the node has no usable address"), nil // its problems say why
+	}
 	if len(p.Addresses) == 0 {
 		return refuse("the node has no address"), fmt.Errorf("node %s has no address; give it the address by which the other nodes reach it", p.Name)
 	}
