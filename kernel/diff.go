@@ -69,7 +69,7 @@ func newDiffer(actual, desired State) *differ {
 // adaptableTo says whether a link differs from want at most in what LinkSet
 // can change.
 func (l Link) adaptableTo(want Link) bool {
-	l.MTU, l.Up = want.MTU, want.Up
+	l.MTU, l.Up, l.TxChecksum = want.MTU, want.Up, want.TxChecksum
 	return l == want
 }
 
@@ -127,8 +127,8 @@ func (d *differ) addLinks() {
 			d.plan.add(LinkAdd{want})
 		case !ok:
 			d.plan.add(LinkAdd{want})
-		case have != want:
-			d.plan.add(linkChange(have, want))
+		case have != want.over(have):
+			d.plan.add(linkChange(have, want.over(have)))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.desired.Links)) {
@@ -140,6 +140,9 @@ func linkChange(have, want Link) LinkSet {
 	set := LinkSet{Name: want.Name}
 	if have.MTU != want.MTU {
 		set.MTU = want.MTU
+	}
+	if have.TxChecksum != want.TxChecksum {
+		set.TxChecksum = want.TxChecksum
 	}
 	switch {
 	case have.Up == want.Up:

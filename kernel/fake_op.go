@@ -79,7 +79,7 @@ func (f *Fake) isUp(link string) bool {
 
 func (f *Fake) addLink(l Link) error {
 	switch have, ok := f.state.Links[l.Name]; {
-	case ok && have == l:
+	case ok && have == l.over(have):
 		return nil
 	case f.exists(l.Name):
 		return errors.New("a link of that name exists")
@@ -89,12 +89,17 @@ func (f *Fake) addLink(l Link) error {
 		return fmt.Errorf("MTU %d is not valid", l.MTU)
 	case l.Local.IsValid() == (l.Kind == IP6Tnl):
 		return errors.New("every tunnel device needs a local address, except ip6tnl, which takes none")
+	case l.TxChecksum != "" && l.Kind != VXLAN:
+		return errors.New("only a VXLAN device has checksums to switch")
 	case l.Kind == VXLAN && (l.MAC == MAC{} || l.Port == 0):
 		return errors.New("a VXLAN device needs a MAC and a port")
 	case l.Remote.IsValid() && (l.Kind != SIT || !l.Remote.Is4()):
 		return errors.New("only a sit device has a remote end, of IPv4")
 	case (l.Kind == IPIP || l.Kind == SIT) && !l.Local.Is4():
 		return fmt.Errorf("local address %s is of the wrong family", l.Local)
+	}
+	if l.Kind == VXLAN && l.TxChecksum == "" {
+		l.TxChecksum = OffloadOn // as the kernel makes it
 	}
 	f.state.Links[l.Name] = l
 	return nil
@@ -107,6 +112,12 @@ func (f *Fake) setLink(op LinkSet) error {
 	}
 	if op.MTU != 0 {
 		l.MTU = op.MTU
+	}
+	if op.TxChecksum != "" && l.Kind != VXLAN {
+		return errors.New("only a VXLAN device has checksums to switch")
+	}
+	if op.TxChecksum != "" {
+		l.TxChecksum = op.TxChecksum
 	}
 	if op.Admin != "" {
 		l.Up = op.Admin == AdminUp

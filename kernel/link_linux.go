@@ -110,7 +110,7 @@ func (a *application) addLink(l Link) error {
 	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("set addrgenmode none: %w", err)
 	}
-	set := LinkSet{Name: l.Name, MTU: l.MTU}
+	set := LinkSet{Name: l.Name, MTU: l.MTU, TxChecksum: l.TxChecksum}
 	if l.Up {
 		set.Admin = AdminUp
 	}
@@ -123,8 +123,8 @@ func (a *application) sameLink(l Link, err error) error {
 		return err
 	}
 	have, lookup := a.conn.handle.LinkByName(l.Name)
-	if lookup == nil && tunnelLink(have) == l {
-		return nil
+	if lookup == nil && tunnelLink(have) == l.over(Link{}) {
+		return a.setLink(LinkSet{Name: l.Name, TxChecksum: l.TxChecksum})
 	}
 	return err
 }
@@ -140,6 +140,11 @@ func (a *application) setLink(op LinkSet) error {
 			return fmt.Errorf("set MTU %d: %w", op.MTU, err)
 		}
 		if err = a.checkMTU(index, op.MTU); err != nil {
+			return err
+		}
+	}
+	if op.TxChecksum != "" {
+		if err = a.setTxChecksum(op.Name, op.TxChecksum); err != nil {
 			return err
 		}
 	}

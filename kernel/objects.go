@@ -100,6 +100,28 @@ type Link struct {
 	MAC  MAC    // vxlan only
 	VNI  uint32 // vxlan only
 	Port uint16 // vxlan only, UDP
+	// TxChecksum says whether checksums of packets into the device are left to
+	// what is below it; vxlan only. In a desired State empty leaves it as it
+	// is, in an actual one it cannot be known.
+	TxChecksum Offload
+}
+
+// Offload is whether work on packets is left to a later stage.
+type Offload string
+
+// The offload settings.
+const (
+	OffloadOn  Offload = "on"
+	OffloadOff Offload = "off"
+)
+
+// over returns what is wanted of a device that exists: what neither side knows
+// or wants makes no difference.
+func (l Link) over(have Link) Link {
+	if l.TxChecksum == "" || have.TxChecksum == "" {
+		l.TxChecksum = have.TxChecksum
+	}
+	return l
 }
 
 // Address is an address on a tunnel device, the prefix being as long as the

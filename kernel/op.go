@@ -22,6 +22,8 @@ type LinkSet struct {
 	Name  string
 	MTU   int   // bytes; 0 leaves it
 	Admin Admin // empty leaves it
+	// TxChecksum switches checksum offload; empty leaves it.
+	TxChecksum Offload
 }
 
 // Admin is the administrative state of a link.
@@ -128,7 +130,10 @@ func (o LinkAdd) String() string {
 		}
 		words = append(words, "local", l.Local.String(), "mode ip6ip", tunnelTTL)
 	}
-	set := LinkSet{Name: l.Name, MTU: l.MTU}
+	set := LinkSet{Name: l.Name, MTU: l.MTU, TxChecksum: l.TxChecksum}
+	if set.TxChecksum == OffloadOn { // as it is made
+		set.TxChecksum = ""
+	}
 	if l.Up {
 		set.Admin = AdminUp
 	}
@@ -138,6 +143,10 @@ func (o LinkAdd) String() string {
 }
 
 func (o LinkSet) String() string {
+	var lines []string
+	if o.TxChecksum != "" {
+		lines = append(lines, "ethtool -K "+o.Name+" tx-checksum-ip-generic "+string(o.TxChecksum))
+	}
 	s := "ip link set dev " + o.Name
 	if o.MTU != 0 {
 		s += " mtu " + strconv.Itoa(o.MTU)
@@ -145,7 +154,10 @@ func (o LinkSet) String() string {
 	if o.Admin != "" {
 		s += " " + string(o.Admin)
 	}
-	return s
+	if o.MTU != 0 || o.Admin != "" || o.TxChecksum == "" {
+		lines = append(lines, s)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (o LinkDel) String() string { return "ip link del dev " + o.Name }

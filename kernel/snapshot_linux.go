@@ -41,6 +41,9 @@ type reading struct {
 	names      map[int]string // of all links, by index
 	interfaces map[int]*Interface
 	vxlans     []int // indexes of own VXLAN devices
+	// below are the interfaces that one is made of: the members of a bond, the
+	// device of a VLAN.
+	below map[int][]int
 }
 
 // Snapshot implements [Kernel].
@@ -49,9 +52,10 @@ func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 		snapshot:   Snapshot{State: newState(), PodLinks: map[string]Admin{}},
 		names:      map[int]string{},
 		interfaces: map[int]*Interface{},
+		below:      map[int][]int{},
 	}
 	for _, read := range []func(context.Context, *reading) error{
-		c.readLinks, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls, c.readFirewalls,
+		c.readLinks, c.readOffloads, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls, c.readFirewalls,
 	} {
 		if err := read(ctx, r); err != nil {
 			return Snapshot{}, err
@@ -92,6 +96,12 @@ func (c *conn) readLinks(ctx context.Context, r *reading) error {
 				kind = ""
 			}
 			r.interfaces[a.Index] = &Interface{Name: a.Name, Kind: kind, MTU: a.MTU, Up: up}
+			if a.MasterIndex != 0 {
+				r.below[a.MasterIndex] = append(r.below[a.MasterIndex], a.Index)
+			}
+			if kind == "vlan" || kind == "macvlan" || kind == "ipvlan" {
+				r.below[a.Index] = append(r.below[a.Index], a.ParentIndex)
+			}
 		}
 	}
 	return nil

@@ -61,10 +61,13 @@ func newState() State {
 
 // Interface is a link that is not Ropeway's, as far as decisions need it.
 type Interface struct {
-	Name      string
-	Kind      string // as the kernel names it, "" for a physical device
-	MTU       int    // bytes
-	Up        bool
+	Name string
+	Kind string // as the kernel names it, "" for a physical device
+	MTU  int    // bytes
+	Up   bool
+	// Drivers are those of the hardware at the bottom, sorted, with commas in
+	// between: of a bond those of its members.
+	Drivers   string
 	Addresses []netip.Prefix // each address with its on-link prefix length
 	// Advertised says that a route or an address was learnt from router
 	// advertisements, which the kernel ignores once it forwards IPv6, unless

@@ -23,7 +23,7 @@ func (l *Loop) noteObstacles(obstacles []topology.Obstacle) {
 }
 
 func noticeReason(kind topology.ObstacleKind) string {
-	if kind == topology.ChecksumOffload {
+	if kind == topology.WrongChecksums {
 		return status.ChecksumOffloadDisabled
 	}
 	return status.ForeignFirewallDrops

@@ -46,10 +46,12 @@ type Config struct {
 	Probe bool `json:"probe"`
 }
 
-// VXLANConfig is what all nodes must agree on.
+// VXLANConfig is what all nodes must agree on, but for checksumOffload.
 type VXLANConfig struct {
 	VNI  uint32 `json:"vni"`
 	Port uint16 `json:"port"`
+
+	ChecksumOffload topology.ChecksumOffload `json:"checksumOffload"`
 }
 
 func defaultConfig() Config {
@@ -57,7 +59,7 @@ func defaultConfig() Config {
 		Source:      sourceFile,
 		Mode:        topology.VXLAN,
 		NodesFile:   "/etc/ropeway/nodes.yaml",
-		VXLAN:       VXLANConfig{VNI: 114, Port: 4789},
+		VXLAN:       VXLANConfig{VNI: 114, Port: 4789, ChecksumOffload: topology.OffloadAuto},
 		Masquerade:  true,
 		StateDir:    statedir.DefaultDir,
 		NetworksDir: statedir.DefaultNetworksDir,
@@ -158,6 +160,9 @@ func (c Config) validate() error {
 	}
 	if c.VXLAN.Port == 0 {
 		refuse("vxlan.port 0 is no UDP port; leave it out to use 4789")
+	}
+	if !slices.Contains(topology.ChecksumOffloads(), c.VXLAN.ChecksumOffload) {
+		refuse("vxlan.checksumOffload %q is unknown; use one of %s", c.VXLAN.ChecksumOffload, strings.Trim(fmt.Sprint(topology.ChecksumOffloads()), "[]"))
 	}
 	if c.Node != "" && !name.MatchString(c.Node) {
 		refuse("node %q is no node name; use the name from the list of nodes", c.Node)

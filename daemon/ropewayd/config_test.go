@@ -130,3 +130,25 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestChecksumOffloadIsReadWithAndWithoutQuotes(t *testing.T) {
+	for text, want := range map[string]topology.ChecksumOffload{
+		"":                                   topology.OffloadAuto,
+		"vxlan: {checksumOffload: off}":      topology.OffloadOff, // YAML's word for false
+		"vxlan: {checksumOffload: on}":       topology.OffloadOn,
+		"vxlan: {checksumOffload: \"off\"}":  topology.OffloadOff,
+		"vxlan: {checksumOffload: auto}":     topology.OffloadAuto,
+		"vxlan: {checksumOffload: disabled}": "",
+	} {
+		cfg, err := ParseConfig([]byte(text))
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "auto on off") {
+				t.Errorf("%s: %v", text, err)
+			}
+			continue
+		}
+		if err != nil || cfg.VXLAN.ChecksumOffload != want {
+			t.Errorf("%s: %q, %v", text, cfg.VXLAN.ChecksumOffload, err)
+		}
+	}
+}

@@ -214,6 +214,8 @@ func loopConfig(cfg Config) (reconcile.Config, error) {
 			VNI:        cfg.VXLAN.VNI,
 			Port:       cfg.VXLAN.Port,
 			Masquerade: cfg.Masquerade,
+
+			ChecksumOffload: cfg.VXLAN.ChecksumOffload,
 		},
 		NodeAddress: rules,
 		SourceName:  sourceName(cfg),

@@ -40,6 +40,7 @@ func Compute(in Input) (Result, error) {
 		return Result{}, err
 	}
 	problems = append(problems, mtuProblems...)
+	obstacles := tunnels.decideChecksums(in.Config.ChecksumOffload, under.primary.iface)
 	tunnels.addTo(&state)
 	addOwnPrefixes(&state, in.Self)
 
@@ -56,7 +57,7 @@ func Compute(in Input) (Result, error) {
 	}
 	addSysctls(&state, in.Self, in.Interfaces, tunnels)
 	state.Table = buildTable(in, peers, paths, tunnels)
-	obstacles := addAdmissions(&state, in, tunnels)
+	obstacles = append(obstacles, addAdmissions(&state, in, tunnels)...)
 	problems = append(problems, unsolved(obstacles)...)
 
 	return Result{State: state, PodMTU: podMTU, Sources: sources, Paths: published(paths), Problems: problems, Obstacles: obstacles}, nil

@@ -24,8 +24,8 @@ type ObstacleKind string
 
 // What may stand in the way.
 const (
-	FirewallDrops   ObstacleKind = "firewall drops"
-	ChecksumOffload ObstacleKind = "checksum offload"
+	FirewallDrops  ObstacleKind = "firewall drops"
+	WrongChecksums ObstacleKind = "wrong checksums"
 )
 
 // addAdmissions lets pods' packets pass where other firewalls would drop them.

@@ -33,6 +33,8 @@ type Config struct {
 	VNI        uint32 // vxlan network identifier
 	Port       uint16 // vxlan UDP port
 	Masquerade bool   // pods reach the outside with the node's address
+
+	ChecksumOffload ChecksumOffload // of the VXLAN device
 }
 
 // Input is everything a decision depends on.
