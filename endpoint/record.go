@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
 )
 
@@ -30,6 +31,8 @@ type Record struct {
 	Addresses   []netip.Addr `json:"addresses"`
 	// Sources are preferred source addresses of the host routes, by family.
 	Sources []netip.Addr `json:"sources,omitempty"`
+	// HostPorts are ports of the node that lead to the pod.
+	HostPorts []hostports.Port `json:"hostPorts,omitempty"`
 	// IPAM is how to give the addresses back, whatever the network
 	// configuration says by then.
 	IPAM    IPAM      `json:"ipam"`
@@ -85,6 +88,11 @@ func (r Record) validate() error {
 	for _, a := range r.Addresses {
 		if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
 			return fmt.Errorf("%w: address %q", ErrDamaged, a)
+		}
+	}
+	for _, p := range r.HostPorts {
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("%w: host port %s: %w", ErrDamaged, p, err)
 		}
 	}
 	return nil

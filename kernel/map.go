@@ -33,6 +33,25 @@ func (p Protocol) String() string {
 	return strconv.Itoa(int(p))
 }
 
+// ParseProtocol reads a protocol that has ports by its name, in any letter case.
+func ParseProtocol(name string) (Protocol, error) {
+	for _, p := range []Protocol{TCP, UDP, SCTP} {
+		if strings.EqualFold(name, p.String()) {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is none of %s, %s and %s", name, TCP, UDP, SCTP)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Protocol) UnmarshalText(text []byte) (err error) {
+	*p, err = ParseProtocol(string(text))
+	return err
+}
+
 // MapType is the nft type of a [Map]. A map in the kernel that is none of the
 // constants appears as a [Set] whose type says what it is.
 type MapType string

@@ -43,6 +43,9 @@ type PodLink struct {
 	// Routes are what the pod reaches through the gateway of their family;
 	// see [DefaultRoutes].
 	Routes []netip.Prefix
+	// Loopback says that the host end carries what the node sends from
+	// 127.0.0.0/8; see [CarryLoopback].
+	Loopback bool
 	// Standalone says that no daemon sets the node's forwarding, so that the
 	// link must see to it that its own packets are forwarded.
 	Standalone bool

@@ -84,6 +84,9 @@ func (c *linkCheck) checkSysctls() {
 		{"net/ipv4/conf/" + c.HostName + "/rp_filter", "1"},
 		{"net/ipv4/conf/" + c.HostName + "/forwarding", "1"},
 	}
+	if c.Loopback {
+		want = append(want, struct{ path, value string }{routeLocalnet(c.HostName), "1"})
+	}
 	if c.HasFamilyOf(GatewayIPv6()) {
 		want = append(want, struct{ path, value string }{"net/ipv6/conf/" + c.HostName + "/forwarding", "1"})
 	}

@@ -55,17 +55,12 @@ func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 		below:      map[int][]int{},
 	}
 	for _, read := range []func(context.Context, *reading) error{
-		c.readLinks, c.readOffloads, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readPodLinks, c.readSysctls, c.readFirewalls,
+		c.readLinks, c.readOffloads, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readTable, c.readPodLinks, c.readSysctls, c.readFirewalls,
 	} {
 		if err := read(ctx, r); err != nil {
 			return Snapshot{}, err
 		}
 	}
-	table, err := snapshotTable(ctx, c.ns)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	r.snapshot.State.Table = table
 	for _, i := range r.interfaces {
 		r.snapshot.Interfaces = append(r.snapshot.Interfaces, *i)
 	}
@@ -107,9 +102,15 @@ func (c *conn) readLinks(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// readPodLinks runs after routes and neighbours have been read: a pod that is
-// being attached meanwhile must not appear with its routes but without its
-// link, for they would be taken for leftovers.
+func (c *conn) readTable(ctx context.Context, r *reading) (err error) {
+	r.snapshot.State.Table, err = snapshotTable(ctx, c.ns)
+	return err
+}
+
+// readPodLinks runs after routes, neighbours and the table have been read: a
+// pod that is being attached meanwhile must not appear with its routes and host
+// ports but without its link, for they would be taken for leftovers. Nor do
+// those of a pod appear lost that is being detached: its link goes first.
 func (c *conn) readPodLinks(ctx context.Context, r *reading) error {
 	links, err := dump(ctx, "links", c.handle.LinkList)
 	if err != nil {

@@ -152,6 +152,11 @@ func (t *Table) clone() *Table {
 // the kernel keeps as one are one.
 func (t *Table) equal(o *Table) bool { return diffTable(t, o) == nil }
 
+// Equal says whether both chains do the same.
+func (c Chain) Equal(o Chain) bool {
+	return c.Type == o.Type && c.Hook == o.Hook && c.Priority == o.Priority && c.Policy == o.Policy && equalRules(c.Rules, o.Rules)
+}
+
 // equal says whether both rules are kept by the kernel as the same.
 func (r Rule) equal(o Rule) bool {
 	return r.Comment == o.Comment && slices.Equal(canonical(r.Statements), canonical(o.Statements))

@@ -32,6 +32,8 @@ type tableConn struct {
 	nft  *nftables.Conn // writes
 	nl   *netlink.Conn  // the same socket, to read by ourselves
 	stop func() bool
+	// part names the sets, maps and chains that are read; nil: all.
+	part map[string]bool
 }
 
 // openTableConn opens a socket in ns, or in the namespace of the calling
@@ -77,11 +79,17 @@ func (c *tableConn) close() {
 
 // snapshotTable reads the table in ns, nil if there is none.
 func snapshotTable(ctx context.Context, ns netns.NsHandle) (*Table, error) {
+	return snapshotPart(ctx, ns, nil)
+}
+
+// snapshotPart reads what of the table has one of the names in part, or all.
+func snapshotPart(ctx context.Context, ns netns.NsHandle, part map[string]bool) (*Table, error) {
 	c, err := openTableConn(ctx, ns, sendBuffer)
 	if err != nil {
 		return nil, fmt.Errorf("read nftables table inet %s: %w", TableName, err)
 	}
 	defer c.close()
+	c.part = part
 	for range snapshotAttempts {
 		var t *Table
 		if t, err = c.snapshot(); err == nil {
@@ -159,7 +167,7 @@ func (c *tableConn) sets(t *Table) error {
 		if err != nil {
 			return fmt.Errorf("decode set: %w", err)
 		}
-		if s.anonymous {
+		if s.anonymous || !c.reads(s.name) {
 			continue
 		}
 		if err := c.fill(t, s); err != nil {
@@ -227,12 +235,14 @@ func (c *tableConn) chains(t *Table) error {
 		if err != nil {
 			return fmt.Errorf("decode chain: %w", err)
 		}
-		if chain.table == TableName && !chain.bound {
+		if chain.table == TableName && !chain.bound && c.reads(chain.name) {
 			t.Chains[chain.name] = chain.chain
 		}
 	}
 	return nil
 }
+
+func (c *tableConn) reads(name string) bool { return c.part == nil || c.part[name] }
 
 func (c *tableConn) rules(t *Table) error {
 	messages, err := c.request(unix.NFT_MSG_GETRULE, netlink.Dump, nameAttribute(unix.NFTA_RULE_TABLE, TableName))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/daemon/topology"
 	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -176,9 +178,9 @@ func split(nodes []cluster.Node, cfg Config) (self cluster.Node, peers []cluster
 	return self, nil, fmt.Errorf("node %q is not in %s, which lists %s; add it there (in Kubernetes its kubelet does), or set node in the configuration; what is there stays", cfg.Node, cfg.SourceName, firstOf(names))
 }
 
-// keepUnrecorded leaves the routes and neighbours of pod links in place whose
-// records are lost or cannot be read: a pod must not be cut off because of a
-// file.
+// keepUnrecorded leaves the routes, neighbours and host ports of pod links in
+// place whose records are lost or cannot be read: a pod must not be cut off
+// because of a file.
 func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, unrecorded map[string]kernel.Admin) {
 	for key, route := range snapshot.State.Routes {
 		if _, ok := unrecorded[route.Link]; !ok {
@@ -188,9 +190,14 @@ func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, unrecorded 
 			desired.Routes[key] = route
 		}
 	}
+	var pods []netip.Addr
 	for key, mac := range snapshot.State.Neighbours {
 		if _, ok := unrecorded[key.Link]; ok {
 			desired.Neighbours[key] = mac
+			pods = append(pods, key.IP)
 		}
+	}
+	if len(pods) > 0 && snapshot.State.Table != nil && desired.Table != nil {
+		hostports.Keep(desired.Table, snapshot.State.Table, pods)
 	}
 }

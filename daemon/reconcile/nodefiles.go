@@ -51,9 +51,10 @@ func (c Conflist) Render() ([]byte, error) {
 		DataDir string `json:"dataDir,omitempty"`
 	}
 	type plugin struct {
-		Type     string `json:"type"`
-		StateDir string `json:"stateDir,omitempty"`
-		IPAM     ipam   `json:"ipam"`
+		Type         string          `json:"type"`
+		Capabilities map[string]bool `json:"capabilities"`
+		StateDir     string          `json:"stateDir,omitempty"`
+		IPAM         ipam            `json:"ipam"`
 	}
 	type conflist struct {
 		CNIVersion  string   `json:"cniVersion"`
@@ -61,7 +62,7 @@ func (c Conflist) Render() ([]byte, error) {
 		Name        string   `json:"name"`
 		Plugins     []plugin `json:"plugins"`
 	}
-	p := plugin{Type: "ropeway", IPAM: ipam{Type: "ropeway-ipam"}}
+	p := plugin{Type: "ropeway", Capabilities: map[string]bool{"portMappings": true}, IPAM: ipam{Type: "ropeway-ipam"}}
 	if c.StateDir != statedir.DefaultDir {
 		p.StateDir = string(c.StateDir)
 	}

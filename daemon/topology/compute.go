@@ -59,6 +59,7 @@ func Compute(in Input) (Result, error) {
 	state.Table = buildTable(in, peers, paths, tunnels)
 	obstacles = append(obstacles, addAdmissions(&state, in, tunnels)...)
 	problems = append(problems, unsolved(obstacles)...)
+	problems = append(problems, addHostPorts(state.Table, in)...)
 
 	return Result{State: state, PodMTU: podMTU, Sources: sources, Paths: published(paths), Problems: problems, Obstacles: obstacles}, nil
 }

@@ -22,7 +22,7 @@ const (
 // buildTable makes the nftables table. Its rules are few and always the same;
 // peers and pods are elements of sets.
 func buildTable(in Input, peers []peer, paths []path, t tunnels) *kernel.Table {
-	table := &kernel.Table{Sets: map[string]kernel.Set{}, Chains: map[string]kernel.Chain{}}
+	table := &kernel.Table{Sets: map[string]kernel.Set{}, Maps: map[string]kernel.Map{}, Chains: map[string]kernel.Chain{}}
 	raw := kernel.Chain{Type: kernel.FilterChain, Hook: kernel.Prerouting, Priority: priorityRaw, Rules: spoofingRules()}
 	if guarded := tunnelPackets(in.Config, t); len(guarded) > 0 {
 		nodes := setOf("nodes", familyOf(t.local()))

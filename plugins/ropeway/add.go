@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -91,10 +92,11 @@ func makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, claim *endpoint.C
 	if err != nil {
 		return err
 	}
+	reserved := rec
 	if claim.Interrupted {
-		rec.Addresses = nil // there may be more than the record tells: search
+		reserved.Addresses = nil // there may be more than the record tells: search
 	}
-	if err := detach(ctx, rec, allocatorOf(rec, bootID, args), claim.Discard); err != nil {
+	if err := detach(ctx, rec, bootID, allocatorOf(reserved, bootID, args), claim.Discard); err != nil {
 		return err
 	}
 	claim.Interrupted = false
@@ -127,15 +129,21 @@ func (a *attach) run(ctx context.Context) error {
 			Undo: func() error { return a.source.release(undoing) },
 		},
 		{Name: "check the addresses", Do: a.checkAddresses},
-		{Name: "write the endpoint record", Do: a.writeRecord, Undo: a.claim.Discard},
+		{Name: "write the endpoint record", Do: func() error { return a.writeRecord(ctx) }, Undo: a.claim.Discard},
 	}
 	if err := t.run(ctx, first); err != nil {
 		return err
 	}
 	link := a.podLink()
-	last := append(a.netns.AttachSteps(link), kernel.Step{Name: "print the result", Do: func() error {
-		return a.print(link)
-	}})
+	last := a.netns.AttachSteps(link)
+	if len(a.record.HostPorts) > 0 {
+		last = append(last, kernel.Step{
+			Name: "open the host ports",
+			Do:   func() error { return openHostPorts(ctx, a.record) },
+			Undo: func() error { return closeHostPorts(undoing, a.record.HostPorts, a.record.Addresses) },
+		})
+	}
+	last = append(last, kernel.Step{Name: "print the result", Do: func() error { return a.print(link) }})
 	for i, s := range last[:len(last)-1] {
 		do := s.Do
 		last[i].Do = func() error {
@@ -163,7 +171,7 @@ func (a *attach) checkAddresses() error {
 	return nil
 }
 
-func (a *attach) writeRecord() error {
+func (a *attach) writeRecord(ctx context.Context) error {
 	pairs, err := parseArgs(a.args.Args)
 	if err != nil {
 		return err
@@ -180,10 +188,16 @@ func (a *attach) writeRecord() error {
 		MTU:         a.node.MTU,
 		Addresses:   a.lease.Addresses,
 		Sources:     a.node.Sources,
+		HostPorts:   a.HostPorts,
 		IPAM:        a.source.record(),
 		Created:     time.Now().UTC(),
 	}
-	if err := a.claim.Write(a.record); err != nil {
+	if len(a.record.HostPorts) > 0 {
+		err = a.claimHostPorts(ctx)
+	} else {
+		err = a.claim.Write(a.record)
+	}
+	if err != nil {
 		return errors.Join(err, a.claim.Discard()) // it may be there, though not durably
 	}
 	return nil
@@ -216,5 +230,6 @@ func linkOf(rec endpoint.Record) kernel.PodLink {
 	return kernel.PodLink{
 		HostName: rec.HostLink, Name: rec.IfName, MAC: rec.MAC, MTU: rec.MTU,
 		Addresses: rec.Addresses, Sources: rec.Sources,
+		Loopback: onIPv4(hostports.Targets(rec.HostPorts, rec.Addresses)),
 	}
 }

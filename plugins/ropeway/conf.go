@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -35,6 +36,7 @@ type conf struct {
 	DNS        types.DNS
 	IPAMType   string
 	MAC        kernel.MAC // zero: not asked for
+	HostPorts  []hostports.Port
 	PrevResult json.RawMessage
 	raw        []byte
 }
@@ -50,8 +52,11 @@ type document struct {
 	PodCIDRs      []string              `json:"podCIDRs"`
 	DNS           types.DNS             `json:"dns"`
 	IPAM          struct{ Type string } `json:"ipam"`
-	RuntimeConfig struct{ MAC string }  `json:"runtimeConfig"`
-	Args          struct {
+	RuntimeConfig struct {
+		MAC          string
+		PortMappings []portMapping
+	} `json:"runtimeConfig"`
+	Args struct {
 		CNI struct{ MAC string } `json:"cni"`
 	} `json:"args"`
 	PrevResult json.RawMessage `json:"prevResult"`
@@ -87,6 +92,9 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 		return conf{}, err
 	}
 	if c.MAC, err = requestedMAC(doc, cniArgs); err != nil {
+		return conf{}, err
+	}
+	if c.HostPorts, err = parsePortMappings(doc.RuntimeConfig.PortMappings); err != nil {
 		return conf{}, err
 	}
 	return c, c.validate()

@@ -42,16 +42,26 @@ func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
 		return err
 	}
 	log.addresses = rec.Addresses
-	return detach(ctx, rec, allocatorOf(rec, bootID, args), func() error {
+	return detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), func() error {
 		return store.Remove(args.ContainerID, args.IfName)
 	})
 }
 
 // detach removes an attachment. The record goes last: until it is forgotten,
-// another DEL can finish what this one could not.
-func detach(ctx context.Context, rec endpoint.Record, source allocator, forget func() error) error {
+// another DEL can finish what this one could not. The link goes first: the
+// daemon opens no host ports of a pod without one.
+func detach(ctx context.Context, rec endpoint.Record, bootID string, source allocator, forget func() error) error {
+	pod, err := portsToClose(rec, bootID)
+	if err != nil {
+		return kernelError(err)
+	}
 	if err := kernel.DetachPodLink(rec.HostLink); err != nil {
 		return kernelError(err)
+	}
+	if len(pod) > 0 {
+		if err := closeHostPorts(ctx, rec.HostPorts, pod); err != nil {
+			return kernelError(err)
+		}
 	}
 	if err := source.release(ctx); err != nil {
 		return err
