@@ -135,7 +135,7 @@ func TestEveryTranslationIsForTheNodesOwnAddresses(t *testing.T) {
 				continue
 			}
 			n++
-			if !strings.HasPrefix(r.String(), "fib daddr type local ip") || !strings.Contains(r.String(), " daddr != @services") {
+			if !strings.HasPrefix(r.String(), "fib daddr type local ip") || !strings.Contains(r.String(), " daddr != @host-ports-not-on") {
 				t.Errorf("%s: %s", name, r)
 			}
 			if c.Priority <= -100 {

@@ -27,7 +27,13 @@ func mapName(pod netip.Addr, onAll bool) string {
 
 func hairpinName(pod netip.Addr) string { return "hairpin" + suffix(pod) }
 
-func servicesName(a netip.Addr) string { return "services" + suffix(a) }
+// exceptName is the set of addresses that are local to the node and yet have
+// no host ports.
+func exceptName(a netip.Addr) string { return "host-ports-not-on" + suffix(a) }
+
+// loopback6 has no host ports, because the kernel delivers no answer there
+// from a link; the program that listens there goes on to be reached.
+func loopback6() netip.Prefix { return whole(netip.IPv6Loopback()) }
 
 func suffix(a netip.Addr) string {
 	if a.Is4() {
@@ -57,10 +63,10 @@ func Table() *kernel.Table {
 		t.Maps[mapName(f, true)] = kernel.Map{Type: onAll, Elements: map[kernel.PortKey]netip.AddrPort{}}
 		t.Maps[mapName(f, false)] = kernel.Map{Type: onOne, Elements: map[kernel.PortKey]netip.AddrPort{}}
 		t.Sets[hairpinName(f)] = kernel.Set{Type: pair, Elements: map[netip.Prefix]struct{}{}}
-		t.Sets[servicesName(f)] = kernel.Set{Type: addr, Elements: map[netip.Prefix]struct{}{}}
+		t.Sets[exceptName(f)] = kernel.Set{Type: addr, Elements: map[netip.Prefix]struct{}{}}
 		own := []kernel.Statement{
 			kernel.LocalDestination{},
-			kernel.InSet{Field: kernel.Daddr, Set: servicesName(f), Type: addr, Not: true},
+			kernel.InSet{Field: kernel.Daddr, Set: exceptName(f), Type: addr, Not: true},
 		}
 		translate = append(translate,
 			kernel.Rule{Comment: "host port on one address", Statements: append(slices.Clone(own), kernel.DNAT{Map: mapName(f, false), Type: onOne})},
@@ -72,6 +78,7 @@ func Table() *kernel.Table {
 	masquerade = append(masquerade, kernel.Rule{Comment: "host port on the node's loopback", Statements: []kernel.Statement{
 		kernel.FromLoopback{}, kernel.ToPodLink{}, kernel.MasqueradeRandom{},
 	}})
+	t.Sets[exceptName(netip.IPv6Loopback())].Elements[loopback6()] = struct{}{}
 	nat := func(hook kernel.Hook, priority int, rules []kernel.Rule) kernel.Chain {
 		return kernel.Chain{Type: kernel.NATChain, Hook: hook, Priority: priority, Rules: rules}
 	}
@@ -92,7 +99,7 @@ func Elements() *kernel.Table {
 	t := Table()
 	t.Chains = nil
 	for _, f := range families() {
-		delete(t.Sets, servicesName(f))
+		delete(t.Sets, exceptName(f))
 	}
 	return t
 }
@@ -114,6 +121,7 @@ func Whole(actual *kernel.Table) *kernel.Table {
 			t.Sets[name] = have
 		}
 	}
+	t.Sets[exceptName(netip.IPv6Loopback())].Elements[loopback6()] = struct{}{}
 	return t
 }
 
@@ -167,7 +175,7 @@ func Keep(t, actual *kernel.Table, pod []netip.Addr) {
 // them.
 func HideServices(t *kernel.Table, addresses []netip.Addr) {
 	for _, a := range addresses {
-		t.Sets[servicesName(a)].Elements[whole(a)] = struct{}{}
+		t.Sets[exceptName(a)].Elements[whole(a)] = struct{}{}
 	}
 }
 
