@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -23,7 +25,8 @@ type Option func(*conn)
 func SysctlsIn(dir string) Option { return func(c *conn) { c.procSys = dir } }
 
 // globalSysctls are the ones that a snapshot holds, besides those of tunnel
-// devices and accept_ra of interfaces that learn from router advertisements.
+// devices, two of interfaces on a network and accept_ra of those that learn from
+// router advertisements.
 // Whoever desires another one must add it here, or every comparison finds a
 // difference.
 func globalSysctls() []string {
@@ -36,10 +39,21 @@ func globalSysctls() []string {
 
 // linkSysctls are the ones that a snapshot holds of each tunnel device.
 func linkSysctls(link string) []string {
+	return append(routerSysctls(link), "net/ipv4/conf/"+link+"/rp_filter")
+}
+
+// routerSysctls are the ones that a snapshot holds of interfaces that have an
+// address on a network, besides.
+func routerSysctls(link string) []string {
 	return []string{
-		"net/ipv4/conf/" + link + "/rp_filter",
+		"net/ipv4/conf/" + link + "/forwarding",
 		"net/ipv4/conf/" + link + "/send_redirects",
 	}
+}
+
+// onNetwork says whether an interface has an address that others can reach.
+func (i *Interface) onNetwork() bool {
+	return slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr().IsGlobalUnicast() })
 }
 
 // acceptRA is how an interface treats router advertisements: 0 ignores them, 1
@@ -56,6 +70,9 @@ func (c *conn) readSysctls(_ context.Context, r *reading) error {
 	for _, i := range r.interfaces {
 		if i.Advertised {
 			keys = append(keys, acceptRA(i.Name))
+		}
+		if i.onNetwork() {
+			keys = append(keys, routerSysctls(i.Name)...)
 		}
 	}
 	defer func() {

@@ -55,7 +55,7 @@ func Compute(in Input) (Result, error) {
 	if err := checkPodMTUs(in, podMTU); err != nil {
 		problems = append(problems, err)
 	}
-	addSysctls(&state, in.Self, in.Interfaces, tunnels)
+	addSysctls(&state, in.Self, under, tunnels)
 	state.Table = buildTable(in, peers, paths, tunnels)
 	obstacles = append(obstacles, addAdmissions(&state, in, tunnels)...)
 	problems = append(problems, unsolved(obstacles)...)
