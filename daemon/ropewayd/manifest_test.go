@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"testing"
@@ -60,7 +61,7 @@ func TestEveryManifestsConfigurationIsOneOfTheDaemon(t *testing.T) {
 		if file == "cleanup.yaml" {
 			continue
 		}
-		if want := defaultConfig(); cfg.VXLAN != want.VXLAN || cfg.Masquerade != want.Masquerade || cfg.MTU != want.MTU || cfg.HealthAddress != want.HealthAddress || cfg.LogLevel != want.LogLevel {
+		if want := defaultConfig(); cfg.VXLAN != want.VXLAN || cfg.Masquerade != want.Masquerade || cfg.MTU != want.MTU || cfg.HealthAddress != want.HealthAddress || cfg.Probe != want.Probe || cfg.LogLevel != want.LogLevel {
 			t.Errorf("%s spells out defaults that the daemon has not: %+v", file, cfg)
 		}
 		if cfg.Source != "kubernetes" {
@@ -72,5 +73,20 @@ func TestEveryManifestsConfigurationIsOneOfTheDaemon(t *testing.T) {
 	}
 	if len(modes) > 0 {
 		t.Errorf("no manifest for %v", modes)
+	}
+}
+
+func TestEveryKeyIsDocumented(t *testing.T) {
+	b, err := os.ReadFile("../../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[VXLANConfig]()} {
+		for i := range of.NumField() {
+			key := of.Field(i).Tag.Get("json")
+			if !regexp.MustCompile("[`{ ]" + key + "[`:]").Match(b) {
+				t.Errorf("docs/install.md does not explain the key %s", key)
+			}
+		}
 	}
 }

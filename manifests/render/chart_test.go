@@ -124,6 +124,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 		"nodeAddress":           []any{"eth1", "fd00::/8"},
 		"healthAddress":         "0.0.0.0:9999",
 		"logLevel":              "debug",
+		"probe":                 false,
 		"image":                 map[string]any{"repository": "registry.example.net/r", "tag": "v9", "pullSecrets": []any{map[string]any{"name": "s"}}},
 		"cniBinDir":             "/opt/bin",
 		"kubernetesServiceHost": "api.example.net",
@@ -140,7 +141,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"source": "kubernetes", "mode": "vxlan", "mtu": 1400.0, "masquerade": false, "logLevel": "debug",
+		"source": "kubernetes", "mode": "vxlan", "mtu": 1400.0, "masquerade": false, "logLevel": "debug", "probe": false,
 		"vxlan":       map[string]any{"vni": 7.0, "port": 8472.0, "checksumOffload": "off"},
 		"nodeAddress": []any{"eth1", "fd00::/8"}, "healthAddress": "0.0.0.0:9999", "procSys": "/host/proc/sys",
 	}
@@ -169,7 +170,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 }
 
 func TestBareOnAndOffAreNotMistakenForTruthValues(t *testing.T) {
-	for value, want := range map[any]string{"on": "on", "off": "off", true: "on", false: "off"} {
+	for value, want := range map[any]string{"on": "on", "off": "off", true: "on", false: "off", "auto": "auto"} {
 		got := mustTemplate(t, map[string]any{"vxlan": map[string]any{"checksumOffload": value}})
 		config := at(t, got["ConfigMap ropeway/ropeway"], "data", "ropewayd.yaml").(string)
 		if !strings.Contains(config, `checksumOffload: "`+want+`"}`) {
