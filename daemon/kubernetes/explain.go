@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -38,7 +39,7 @@ func (c *client) explain(r request, err error) error {
 		return c.explainForbidden(r, err)
 	case errors.As(err, &certificate):
 		return fmt.Errorf("the certificate of the API server %s is not trusted: %w; the CA in use must have signed it, and it must name this address", c.server, certificate.Err)
-	case errors.As(err, &record):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		return fmt.Errorf("the API server %s does not speak TLS; correct the address or its scheme", c.server)
 	case isStatus(err):
 		return fmt.Errorf("the API server %s cannot %s: %w", c.server, r, err)
