@@ -44,14 +44,6 @@ func TestConsolePassesOnOnlyWhatTheCommandPrints(t *testing.T) {
 	}
 }
 
-func TestLibrariesAreThePathsThatLddNames(t *testing.T) {
-	got := libraries("\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n")
-	want := []string{"/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestPathsLiveBelowUsr(t *testing.T) {
 	for in, want := range map[string]string{
 		"/bin/ls":            "/usr/bin/ls",

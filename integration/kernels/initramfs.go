@@ -8,9 +8,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ropeway-net/ropeway/integration/hostprogram"
 )
 
 //go:embed init.sh
@@ -88,46 +89,21 @@ func addTools(ctx context.Context, a *archive) error {
 	return addBusybox(ctx, a)
 }
 
-// addTool adds a program of the host with the libraries that ldd names.
+// addTool adds a program of the host with its libraries.
 func addTool(ctx context.Context, a *archive, name string) error {
-	path, err := exec.LookPath(name)
+	path, libraries, err := hostprogram.Find(ctx, name)
 	if err != nil {
 		return fmt.Errorf("put %s into the guest: %w", name, err)
 	}
-	if err = a.copy(path, path); err != nil {
-		return err
-	}
-	if isStatic(path) {
-		return nil
-	}
-	out, err := command(ctx, "", "ldd", path)
-	if err != nil {
-		return err
-	}
-	for _, library := range libraries(out) {
-		if a.has(library) {
+	for _, file := range append([]string{path}, libraries...) {
+		if a.has(file) {
 			continue
 		}
-		if err := a.copy(library, library); err != nil {
+		if err := a.copy(file, file); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// libraries finds the absolute paths in what ldd prints: "name => path (0x…)",
-// and "path (0x…)" for the loader.
-func libraries(ldd string) []string {
-	var paths []string
-	for line := range strings.Lines(ldd) {
-		for _, word := range strings.Fields(line) {
-			if filepath.IsAbs(word) {
-				paths = append(paths, word)
-				break
-			}
-		}
-	}
-	return paths
 }
 
 // addBusybox gives the guest every applet that is no tool of the host already.

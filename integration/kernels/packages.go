@@ -2,13 +2,14 @@ package kernels
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/ropeway-net/ropeway/integration/hostprogram"
 )
 
 // requirement is a program of the host and the Debian package that has it.
@@ -42,7 +43,7 @@ func missingPackages() []string {
 	var missing []string
 	for _, r := range requirements() {
 		p, err := exec.LookPath(r.program)
-		if err == nil && (r.program != "busybox" || isStatic(p)) {
+		if err == nil && (r.program != "busybox" || hostprogram.Static(p)) {
 			continue
 		}
 		if !slices.Contains(missing, r.pkg) {
@@ -50,16 +51,6 @@ func missingPackages() []string {
 		}
 	}
 	return missing
-}
-
-// isStatic tells whether a program asks for no dynamic loader.
-func isStatic(path string) bool {
-	f, err := elf.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
 // checkPackages fails with what to do when a program is missing.

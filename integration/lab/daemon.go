@@ -34,11 +34,11 @@ func (n *Node) StartDaemon(ctx context.Context) error {
 	// The daemon runs on when ctx ends.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), n.program("ropewayd"), "run", "--config", n.ConfigFile())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = n.Dir, log, log
-	life := attached
+	life := Attached
 	if n.lab.options.Persistent {
-		life = detached
+		life = Detached
 	}
-	p, err := startProcess(n.Namespace, cmd, life)
+	p, err := n.Namespace.Start(cmd, life)
 	if err != nil {
 		return fmt.Errorf("node %s: start ropewayd: %w", n.Name, err)
 	}
@@ -51,12 +51,12 @@ func (n *Node) StartDaemon(ctx context.Context) error {
 // Running says whether the node's daemon runs.
 func (n *Node) Running() bool {
 	p := n.process()
-	return p != nil && p.running()
+	return p != nil && p.Running()
 }
 
 // DaemonPID is the process id of the daemon, 0 when none runs.
 func (n *Node) DaemonPID() int {
-	if p := n.process(); p != nil && p.running() {
+	if p := n.process(); p != nil && p.Running() {
 		return p.PID
 	}
 	return 0
@@ -78,9 +78,9 @@ func (n *Node) endDaemon(ctx context.Context, sig syscall.Signal) error {
 	if p == nil {
 		return nil
 	}
-	err := p.signal(sig)
+	err := p.Signal(sig)
 	if err == nil {
-		err = p.wait(ctx)
+		err = p.Wait(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("node %s: stop ropewayd with %s: %w\n%s", n.Name, sig, err, n.logTail())
@@ -88,7 +88,7 @@ func (n *Node) endDaemon(ctx context.Context, sig syscall.Signal) error {
 	return nil
 }
 
-func (n *Node) process() *process {
+func (n *Node) process() *Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.daemon

@@ -25,7 +25,7 @@ type Lab struct {
 	World *Namespace
 
 	options Options
-	owner   identity
+	owner   Identity
 	lock    *os.File // of an opened lab
 
 	mu      sync.Mutex

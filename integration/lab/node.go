@@ -28,7 +28,7 @@ type Node struct {
 
 	mu     sync.Mutex
 	facts  cluster.Node
-	daemon *process // nil: not started
+	daemon *Process // nil: not started
 }
 
 // AddNode makes a node on subnet 1 or 2 and adds it to all nodes files. Its

@@ -13,57 +13,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// identity names one process for as long as the machine is up: process ids are
+// Identity names one process for as long as the machine is up: process ids are
 // used again, together with the start time they are not.
-type identity struct {
+type Identity struct {
 	PID   int    `json:"pid"`
 	Start string `json:"start"` // field 22 of /proc/<pid>/stat, in clock ticks
 }
 
 // self is the running program.
-func self() identity {
+func self() Identity {
 	id, _ := identify(os.Getpid())
 	return id
 }
 
 // identify fails when there is no such process, or only its zombie.
-func identify(pid int) (identity, error) {
+func identify(pid int) (Identity, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
 	// The command, in brackets, may hold spaces; state is field 3.
 	_, rest, _ := strings.Cut(string(b), ") ")
 	fields := strings.Fields(rest)
 	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
-		return identity{}, fmt.Errorf("process %d has ended", pid)
+		return Identity{}, fmt.Errorf("process %d has ended", pid)
 	}
-	return identity{PID: pid, Start: fields[19]}, nil
+	return Identity{PID: pid, Start: fields[19]}, nil
 }
 
 // alive says whether the very process still runs.
-func (id identity) alive() bool {
+func (id Identity) alive() bool {
 	now, err := identify(id.PID)
 	return err == nil && now == id
 }
 
-// process is a program that runs in a namespace, our child or that of an
+// Process is a program that runs in a namespace, our child or that of an
 // earlier program.
-type process struct {
-	identity
+type Process struct {
+	Identity
 	child *os.Process   // nil for another program's child
 	done  chan struct{} // closed when our child has been reaped
 	err   error         // how our child ended; read after done
 }
 
-// startProcess starts cmd in the namespace. A process that is not to outlive
-// this program is killed by the kernel when this program dies.
-func startProcess(ns *Namespace, cmd *exec.Cmd, outlive lifetime) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: outlive == detached}
-	if outlive == attached {
+// Start starts cmd in the namespace. A process that is not to outlive this
+// program is killed by the kernel when this program dies.
+func (ns *Namespace) Start(cmd *exec.Cmd, outlive Lifetime) (*Process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid = outlive == Detached
+	if outlive == Attached {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	p := &process{done: make(chan struct{})}
+	p := &Process{done: make(chan struct{})}
 	started := make(chan error, 1)
 	// The death signal comes when the thread dies that forked, so this
 	// goroutine keeps its thread until the child has ended, and the thread,
@@ -76,7 +79,7 @@ func startProcess(ns *Namespace, cmd *exec.Cmd, outlive lifetime) (*process, err
 		}
 		if err == nil {
 			p.child = cmd.Process
-			p.identity, _ = identify(cmd.Process.Pid) // fails if it ended already
+			p.Identity, _ = identify(cmd.Process.Pid) // fails if it ended already
 			p.PID = cmd.Process.Pid
 		}
 		started <- err
@@ -90,18 +93,20 @@ func startProcess(ns *Namespace, cmd *exec.Cmd, outlive lifetime) (*process, err
 	return p, nil
 }
 
-// lifetime says what happens to a process when its parent ends.
-type lifetime int
+// Lifetime says what happens to a process when its parent ends.
+type Lifetime int
 
+// The lifetimes.
 const (
-	attached lifetime = iota // it is killed
-	detached                 // it goes on, in a session of its own
+	Attached Lifetime = iota // it is killed
+	Detached                 // it goes on, in a session of its own
 )
 
-// adopt takes a process that an earlier program started.
-func adopt(id identity) *process { return &process{identity: id} }
+// Adopt takes a process that an earlier program started.
+func Adopt(id Identity) *Process { return &Process{Identity: id} }
 
-func (p *process) running() bool {
+// Running says whether the process has not ended.
+func (p *Process) Running() bool {
 	if p.done == nil {
 		return p.alive()
 	}
@@ -113,11 +118,11 @@ func (p *process) running() bool {
 	}
 }
 
-// signal sends sig; a process that has ended is no error.
-func (p *process) signal(sig syscall.Signal) error {
+// Signal sends sig; a process that has ended is no error.
+func (p *Process) Signal(sig syscall.Signal) error {
 	target := p.child
 	if target == nil {
-		// The handle is taken before the identity is checked, so the signal
+		// The handle is taken before the Identity is checked, so the signal
 		// cannot reach a later process of the same id.
 		var err error
 		if target, err = os.FindProcess(p.PID); err != nil || !p.alive() {
@@ -131,8 +136,8 @@ func (p *process) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// wait returns when the process has ended.
-func (p *process) wait(ctx context.Context) error {
+// Wait returns when the process has ended.
+func (p *Process) Wait(ctx context.Context) error {
 	if p.done != nil {
 		select {
 		case <-p.done:

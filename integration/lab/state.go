@@ -24,7 +24,7 @@ const stateFile = "lab.json"
 // state is the content of the state file.
 type state struct {
 	Options Options        `json:"options"`
-	Owner   identity       `json:"owner"` // who made it
+	Owner   Identity       `json:"owner"` // who made it
 	Cluster []cluster.Node `json:"cluster"`
 	Slots   int            `json:"slots"`
 	Created int            `json:"created"`
@@ -36,7 +36,7 @@ type nodeState struct {
 	Facts  cluster.Node `json:"facts"`
 	Subnet int          `json:"subnet"`
 	Number int          `json:"number"`
-	Daemon *identity    `json:"daemon,omitempty"`
+	Daemon *Identity    `json:"daemon,omitempty"`
 }
 
 type podState struct {
@@ -57,7 +57,7 @@ func (l *Lab) save() error {
 	for _, n := range l.Nodes() {
 		entry := nodeState{Facts: n.Facts(), Subnet: n.Subnet, Number: n.number}
 		if p := n.process(); p != nil {
-			entry.Daemon = &p.identity
+			entry.Daemon = &p.Identity
 		}
 		s.Nodes = append(s.Nodes, entry)
 	}
@@ -117,7 +117,7 @@ func open(dir string) (*Lab, error) {
 			lab: l, number: entry.Number, facts: entry.Facts,
 		}
 		if entry.Daemon != nil {
-			n.daemon = adopt(*entry.Daemon)
+			n.daemon = Adopt(*entry.Daemon)
 		}
 		l.nodes[n.Name] = n
 	}
