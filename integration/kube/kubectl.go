@@ -56,6 +56,15 @@ func (c *Cluster) diagnosis() string {
 		}
 		fmt.Fprintf(&text, "--- kubectl %s\n%s\n", strings.Join(args, " "), lastLines(out, 25))
 	}
+	for _, pods := range [][]string{
+		{"-n", "ropeway", "-l", "app.kubernetes.io/name=ropeway"},
+		{"-n", "kube-system", "-l", "k8s-app=kube-dns"},
+	} {
+		args := append([]string{"logs", "--all-containers", "--prefix", "--tail=8", "--request-timeout=5s"}, pods...)
+		if out, err := c.Kubectl(ctx, args...); err == nil && out != "" {
+			fmt.Fprintf(&text, "--- kubectl %s\n%s\n", strings.Join(args, " "), out)
+		}
+	}
 	for _, m := range c.machines() {
 		logs, _ := filepath.Glob(filepath.Join(m.layout.services(), "*.log"))
 		for _, path := range logs {

@@ -137,6 +137,6 @@ func pemBlock(kind string, der []byte) []byte {
 }
 
 func pemKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	return pemBlock("PRIVATE KEY", der), err
+	der, err := x509.MarshalECPrivateKey(key)
+	return pemBlock("EC PRIVATE KEY", der), err
 }

@@ -15,7 +15,7 @@ const kubernetesVersion = "v1.37.2"
 
 // recipe says how programs of one upstream module are built.
 type recipe struct {
-	module   string // directory below upstream
+	module   string // directory, relative to upstream
 	cgo      bool
 	tags     string
 	ldflags  string
@@ -34,6 +34,12 @@ func recipes() []recipe {
 		}},
 		{module: "runc", cgo: true, tags: "seccomp", packages: []string{"github.com/opencontainers/runc"}},
 		{module: "coredns", packages: []string{"github.com/coredns/coredns"}},
+		{module: "../../bench/reference", packages: []string{
+			"github.com/containernetworking/plugins/plugins/ipam/host-local",
+			"github.com/containernetworking/plugins/plugins/main/loopback",
+			"github.com/containernetworking/plugins/plugins/main/ptp",
+			"github.com/containernetworking/plugins/plugins/meta/portmap",
+		}},
 		{module: "kubernetes", ldflags: kubernetes, packages: []string{
 			"k8s.io/kubernetes/cmd/kube-apiserver",
 			"k8s.io/kubernetes/cmd/kube-controller-manager",
@@ -57,7 +63,7 @@ func Build(ctx context.Context, root, dir string, log io.Writer) error {
 		return err
 	}
 	for _, r := range recipes() {
-		fmt.Fprintf(log, "build %s\n", r.module)
+		fmt.Fprintf(log, "build %s\n", filepath.Base(r.module))
 		for _, pkg := range r.packages {
 			args := []string{"build", "-o", filepath.Join(bin, programName(pkg))}
 			if err := r.run(ctx, root, append(args, r.flags()...), pkg); err != nil {

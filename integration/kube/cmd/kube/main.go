@@ -88,7 +88,7 @@ func packages() *cobra.Command {
 
 func up(name *string) *cobra.Command {
 	options := kube.Options{Persistent: true}
-	var mode, proxy, families string
+	var mode, proxy, families, network string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a control plane and three nodes, and install Ropeway",
@@ -99,6 +99,7 @@ func up(name *string) *cobra.Command {
 				return err
 			}
 			options.Name, options.Mode, options.Proxy, options.Pods = *name, topology.Mode(mode), kube.Proxy(proxy), lab.Families(families)
+			options.Network = kube.Network(network)
 			c, err := kube.Up(cmd.Context(), root, options, cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -110,6 +111,7 @@ func up(name *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&mode, "mode", "", "mode of Ropeway (vxlan)")
 	cmd.Flags().StringVar(&proxy, "proxy", "", "mode of kube-proxy (nftables)")
+	cmd.Flags().StringVar(&network, "network", "", "who connects the pods: ropeway or reference (ropeway)")
 	cmd.Flags().StringVar(&families, "pods", "", "address families: dual, ipv4 or ipv6 (dual)")
 	return cmd
 }
