@@ -144,6 +144,8 @@ func addBusybox(ctx context.Context, content files) error {
 		return fmt.Errorf("busybox --list: %w", err)
 	}
 	content["/usr/bin/busybox"] = file{host: busybox}
+	// busybox's own shell prefers its applets to the real programs.
+	content["/usr/bin/sh"] = file{link: "bash"}
 	for _, applet := range strings.Fields(string(out)) {
 		if _, there := content["/usr/bin/"+applet]; !there {
 			content["/usr/bin/"+applet] = file{link: "busybox"}

@@ -140,9 +140,9 @@ func open(ctx context.Context, name string) (*kube.Cluster, error) {
 }
 
 func shell(name *string) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "shell [command...]",
-		Short: "A shell beside the control plane, with kubectl",
+		Short: "A shell beside the control plane, with kubectl; or a command",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := open(cmd.Context(), *name)
 			if err != nil {
@@ -164,4 +164,6 @@ func shell(name *string) *cobra.Command {
 			return c.Control.Network.Become(args)
 		},
 	}
+	cmd.Flags().SetInterspersed(false) // what follows belongs to the command
+	return cmd
 }
