@@ -30,7 +30,7 @@ func hierarchies() ([]string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != "unified" {
+		if e.IsDir() {
 			found = append(found, filepath.Join(cgroupRoot, e.Name()))
 		}
 	}
