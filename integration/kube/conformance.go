@@ -23,14 +23,16 @@ type Verdict struct {
 	Took    time.Duration `json:"tookNanoseconds,omitempty"`
 }
 
-// Outcome is passed, failed or skipped (by the spec itself).
+// Outcome is passed, failed, skipped (by the spec itself, with a reason) or
+// excluded (not run, because the cluster lacks what it needs).
 type Outcome string
 
 // The outcomes.
 const (
-	Passed  Outcome = "passed"
-	Failed  Outcome = "failed"
-	Skipped Outcome = "skipped"
+	Passed   Outcome = "passed"
+	Failed   Outcome = "failed"
+	Skipped  Outcome = "skipped"
+	Excluded Outcome = "excluded"
 )
 
 // RunSpecs runs Kubernetes' own end-to-end tests against the cluster, several
@@ -58,10 +60,21 @@ func (c *Cluster) RunSpecs(ctx context.Context, selection Selection, procs int, 
 	if err != nil {
 		return nil, errors.Join(runErr, err)
 	}
-	if len(verdicts) == 0 {
+	if Count(verdicts, Passed)+Count(verdicts, Failed) == 0 {
 		return nil, errors.Join(runErr, fmt.Errorf("no spec was run; %s holds none", junit))
 	}
 	return verdicts, nil // a failed spec, too, makes ginkgo fail
+}
+
+// Count counts the verdicts with an outcome.
+func Count(verdicts []Verdict, outcome Outcome) int {
+	count := 0
+	for _, v := range verdicts {
+		if v.Outcome == outcome {
+			count++
+		}
+	}
+	return count
 }
 
 // junitReport is the part of the format that ginkgo writes.
@@ -84,8 +97,9 @@ type junitReport struct {
 // labels are what ginkgo writes before and behind a spec's text.
 var labels = regexp.MustCompile(`^\[It\] |( \[[^\]]*\])$`)
 
-// readJUnit returns the specs that were started. Ginkgo lists those that were
-// not selected as skipped without a reason.
+// readJUnit returns the specs that were started, and those of the network that
+// are excluded. Ginkgo lists all that were not selected as skipped without a
+// reason.
 func readJUnit(path string) ([]Verdict, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -107,10 +121,13 @@ func readJUnit(path string) ([]Verdict, error) {
 				v.Outcome, v.Reason = Failed, oneLine(c.Failure.Message)
 			case c.Skipped != nil:
 				_, reason, given := strings.Cut(c.Skipped.Message, " - ")
+				v.Outcome, v.Reason = Skipped, oneLine(reason)
 				if !given {
+					v.Outcome, v.Reason = Excluded, excluded(v.Spec)
+				}
+				if v.Outcome == Excluded && (v.Reason == "" || !strings.HasPrefix(v.Spec, "[sig-network]")) {
 					continue
 				}
-				v.Outcome, v.Reason = Skipped, oneLine(reason)
 			}
 			verdicts = append(verdicts, v)
 		}

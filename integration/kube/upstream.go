@@ -23,8 +23,6 @@ type recipe struct {
 }
 
 func recipes() []recipe {
-	kubernetes := "-X k8s.io/component-base/version.gitVersion=" + kubernetesVersion +
-		" -X k8s.io/client-go/pkg/version.gitVersion=" + kubernetesVersion
 	return []recipe{
 		{module: "etcd", packages: []string{"go.etcd.io/etcd/server/v3"}},
 		{module: "containerd", packages: []string{
@@ -40,7 +38,7 @@ func recipes() []recipe {
 			"github.com/containernetworking/plugins/plugins/main/ptp",
 			"github.com/containernetworking/plugins/plugins/meta/portmap",
 		}},
-		{module: "kubernetes", ldflags: kubernetes, packages: []string{
+		{module: "kubernetes", ldflags: kubernetesFlags(), packages: []string{
 			"k8s.io/kubernetes/cmd/kube-apiserver",
 			"k8s.io/kubernetes/cmd/kube-controller-manager",
 			"k8s.io/kubernetes/cmd/kube-proxy",
@@ -74,16 +72,23 @@ func Build(ctx context.Context, root, dir string, log io.Writer) error {
 	return nil
 }
 
-// BuildE2E compiles Kubernetes' own end-to-end tests into dir/bin/e2e.test.
+// BuildE2E compiles Kubernetes' own end-to-end tests and what runs them into
+// dir/bin/e2e.test and dir/bin/ginkgo.
 func BuildE2E(ctx context.Context, root, dir string, log io.Writer) error {
 	fmt.Fprintln(log, "build e2e.test")
-	for _, r := range recipes() {
-		if r.module == "kubernetes" {
-			args := []string{"test", "-c", "-o", filepath.Join(dir, "bin", "e2e.test")}
-			return r.run(ctx, root, append(args, r.flags()...), "k8s.io/kubernetes/test/e2e")
-		}
+	r := recipe{module: "kubernetes", ldflags: kubernetesFlags()}
+	tests := append([]string{"test", "-c", "-o", filepath.Join(dir, "bin", "e2e.test")}, r.flags()...)
+	if err := r.run(ctx, root, tests, "k8s.io/kubernetes/test/e2e"); err != nil {
+		return err
 	}
-	return nil
+	runner := append([]string{"build", "-o", filepath.Join(dir, "bin", "ginkgo")}, r.flags()...)
+	return r.run(ctx, root, runner, "github.com/onsi/ginkgo/v2/ginkgo")
+}
+
+// kubernetesFlags tell the programs their version.
+func kubernetesFlags() string {
+	return "-X k8s.io/component-base/version.gitVersion=" + kubernetesVersion +
+		" -X k8s.io/client-go/pkg/version.gitVersion=" + kubernetesVersion
 }
 
 // programName is the package's last element, without a major version.
