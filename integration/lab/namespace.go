@@ -66,6 +66,19 @@ func openNamespace(name string) (*Namespace, error) {
 	return &Namespace{name: name, file: file}, nil
 }
 
+// Borrow takes a namespace that somebody else keeps at path. Give it back with
+// [Namespace.Release], not Delete.
+func Borrow(path string) (*Namespace, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("borrow namespace: %w", err)
+	}
+	return &Namespace{name: filepath.Base(path), file: file}, nil
+}
+
+// Release lets go of a borrowed namespace.
+func (ns *Namespace) Release() { _ = ns.file.Close() }
+
 // prepare brings loopback up and sets what a namespace inherits from the
 // machine to the kernel's own defaults, so that labs are alike everywhere.
 func (ns *Namespace) prepare() error {

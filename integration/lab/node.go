@@ -70,6 +70,36 @@ func (l *Lab) RemoveNode(_ context.Context, name string) error {
 	return errors.Join(append(errs, l.SetNodes(rest))...)
 }
 
+// Reboot gives the node a new network namespace in the place of the old one, as
+// when its machine starts anew: addresses on the underlay and files stay, all
+// else is gone. Whatever ran in it must have ended.
+func (n *Node) Reboot(_ context.Context) error {
+	if err := n.Delete(); err != nil {
+		return err
+	}
+	// The kernel may take a moment to remove the old link of that name.
+	ns, err := createNamespace(n.name)
+	if err != nil {
+		return err
+	}
+	*n.Namespace = *ns
+	o := n.lab.options
+	err = n.lab.Router.Netlink(func(h *netlink.Handle) error {
+		old, err := h.LinkByName(n.Name)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return h.LinkDel(old)
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: remove its old link: %w", n.Name, err)
+	}
+	return o.connectNode(n.lab.Router, n.Namespace, n.Name, n.Subnet, o.underlayAddresses(n.Subnet, 10+n.number))
+}
+
 func (l *Lab) createNode(ctx context.Context, name string, subnet int) (*Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
