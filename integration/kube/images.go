@@ -35,7 +35,7 @@ const (
 
 // shellTools are what the tests run inside their images, beside busybox.
 func shellTools() []string {
-	return []string{"bash", "curl", "dig", "nslookup", "nc", "ip", "ss", "iperf", "socat", "getent", "ping"}
+	return []string{"bash", "conntrack", "curl", "dig", "nslookup", "nc", "ip", "ss", "iperf", "socat", "getent", "ping", "wget"}
 }
 
 // ToolPackages are the Debian packages with the programs that images and nodes
@@ -43,7 +43,7 @@ func shellTools() []string {
 func ToolPackages() []string {
 	return []string{
 		"bind9-dnsutils", "busybox-static", "conntrack", "curl", "iperf", "iproute2", "iptables", "iputils-ping", "libc-bin",
-		"libseccomp-dev", "netcat-openbsd", "nftables", "pkg-config", "socat", "util-linux",
+		"libseccomp-dev", "netcat-openbsd", "nftables", "pkg-config", "socat", "util-linux", "wget",
 	}
 }
 
@@ -73,7 +73,7 @@ func MakeImages(ctx context.Context, root, dir string, log io.Writer) error {
 		{"coredns", files{"/coredns": {host: bin("coredns")}}, []string{"/coredns"}, []string{corednsImage}},
 		{"conntrack-test", files{"/regression-issue-74839": {host: bin("regression-issue-74839")}}, []string{"/regression-issue-74839"},
 			[]string{e2eImages + "regression-issue-74839:1.5"}},
-		{"agnhost", agnhost, []string{"/agnhost"}, []string{agnhostImage, e2eImages + "glibc-dns-testing:2.1.1", e2eImages + "busybox:1.37.0-2"}},
+		{"agnhost", agnhost, []string{"/agnhost"}, []string{agnhostImage, e2eImages + "glibc-dns-testing:2.1.1", e2eImages + "busybox:1.37.0-2", "registry.k8s.io/build-image/distroless-iptables:v0.9.9"}},
 	} {
 		if err := image.files.writeImage(filepath.Join(images, image.archive+".tar"), image.command, image.names); err != nil {
 			return fmt.Errorf("image %s: %w", image.archive, err)

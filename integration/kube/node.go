@@ -113,7 +113,7 @@ func (n *Node) kubeletConfig() map[string]any {
 		"cgroupDriver":             "cgroupfs", "cgroupRoot": "/" + n.cgroup, "failCgroupV1": false,
 		"enforceNodeAllocatable": []string{}, "failSwapOn": false,
 		"clusterDNS": strings.Split(n.cluster.both(clusterDNS4, clusterDNS6), ",")[:1], "clusterDomain": "cluster.local",
-		"resolvConf": "/etc/kubernetes/empty-resolv.conf", "makeIPTablesUtilChains": false,
+		"staticPodPath": staticPods, "resolvConf": "/etc/kubernetes/empty-resolv.conf", "makeIPTablesUtilChains": false,
 		"evictionHard":                map[string]any{"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "50Mi"},
 		"imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
 		"maxPods": 130, "registryPullQPS": 0, "eventRecordQPS": 0, "kubeAPIQPS": 200, "kubeAPIBurst": 400,
