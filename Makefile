@@ -17,7 +17,7 @@ COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image manifests deps test demo bench lint fmt clean
+.PHONY: help build image manifests deps test demo bench kube-build kube-up kube-down kube-shell kube-test conformance lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,28 @@ test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debia
 
 bench: deps build ## pod start and stop against the reference plugins, in one run (root)
 	$(GO) run ./integration/bench
+
+KUBE := $(GO) run ./integration/kube/cmd/kube
+
+kube-build: deps build ## build Kubernetes, containerd and images for the targets below (20 minutes the first time)
+	@integration/packages.sh $$($(KUBE) packages)
+	$(KUBE) build
+
+kube-up: kube-build ## a real Kubernetes here, its nodes being namespaces, with Ropeway (MODE=, PROXY=) (root)
+	$(KUBE) up --mode "$(MODE)" --proxy "$(PROXY)"
+
+kube-shell: ## a shell with kubectl beside that Kubernetes
+	@$(KUBE) shell
+
+kube-down: ## end that Kubernetes without a trace
+	$(KUBE) down
+
+kube-test: kube-build ## what must hold in a real Kubernetes: restarts, outages, bad input (root)
+	$(GOTESTSUM) --format standard-verbose -- -tags kube -count 1 -timeout 40m ./integration/kube/...
+
+conformance: kube-build ## Kubernetes' own network tests in all modes (MODE=, PROXY=: one) (root)
+	$(KUBE) build --e2e
+	$(KUBE) conformance --mode "$(MODE)" --proxy "$(PROXY)"
 
 lint: ## golangci-lint with the rules of .golangci.yaml
 	$(LINTER) run ./...
