@@ -118,7 +118,7 @@ func Remove(ctx context.Context, dir string) ([]Done, error) {
 		case p.yields && !isOurs(d.Path, p.name):
 			d.Action = Foreign
 		default:
-			if err := statedir.Remove(d.Path); err != nil {
+			if err = statedir.Remove(d.Path); err != nil {
 				errs = append(errs, fmt.Errorf("remove %s: %w", d.Path, explain(err, dir)))
 				continue
 			}
@@ -145,17 +145,19 @@ func prepare(p plugin, from, path string) (replacement, Action, error) {
 	case err != nil:
 		return replacement{}, "", err
 	case info.IsDir():
-		return replacement{}, "", fmt.Errorf("a directory is in the way; move it away")
+		return replacement{}, "", errors.New("a directory is in the way; move it away")
 	case p.yields && !isOurs(path, p.name):
 		return replacement{}, Foreign, nil
-	case info.Size() == int64(len(content)) && info.Mode().Perm() == mode:
-		there, err := os.ReadFile(path)
-		if err == nil && bytes.Equal(there, content) {
-			return replacement{}, Unchanged, nil
-		}
+	case info.Mode().Perm() == mode && info.Size() == int64(len(content)) && holds(path, content):
+		return replacement{}, Unchanged, nil
 	}
 	tmp, err := writeBeside(path, content)
 	return replacement{tmp: tmp, path: path}, Installed, err
+}
+
+func holds(path string, content []byte) bool {
+	there, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(there, content)
 }
 
 // writeBeside returns the name of a temporary file in path's directory that

@@ -178,7 +178,7 @@ func TestLoopbackOfOursIsReplacedAndRemovedAndAnothersIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "removed", []Action{Removed, Removed, Foreign}, actions(done))
-	if err := os.WriteFile(ours, earlier, 0o755); err != nil {
+	if err = os.WriteFile(ours, earlier, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if done, err = Remove(t.Context(), to); err != nil {
@@ -186,7 +186,7 @@ func TestLoopbackOfOursIsReplacedAndRemovedAndAnothersIsNot(t *testing.T) {
 	}
 	same(t, "removed then", []Action{Absent, Absent, Removed}, actions(done))
 	same(t, "files", []string(nil), names(t, to))
-	if _, err := Remove(t.Context(), filepath.Join(to, "absent")); err != nil {
+	if _, err = Remove(t.Context(), filepath.Join(to, "absent")); err != nil {
 		t.Error(err)
 	}
 }

@@ -52,7 +52,7 @@ func archiveOf(t *testing.T, o options, platforms []platform) []byte {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "build", "image.tar")
-	if err := c.write(path); err != nil {
+	if err = c.write(path); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
@@ -204,10 +204,10 @@ func TestArchitectureThatWeighsTooMuchIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.oversize(sizeLimit); err != nil {
+	if err = c.oversize(sizeLimit); err != nil {
 		t.Error(err)
 	}
-	if err := c.oversize(c.Parts[0].Size - 1); err == nil || !strings.Contains(err.Error(), "linux/amd64") {
+	if err = c.oversize(c.Parts[0].Size - 1); err == nil || !strings.Contains(err.Error(), "linux/amd64") {
 		t.Errorf("error %v", err)
 	}
 	var out strings.Builder

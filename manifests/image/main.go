@@ -89,20 +89,20 @@ func run(ctx context.Context, o options) error {
 	var platforms []platform
 	for _, arch := range o.Arches {
 		dir := filepath.Join(work, arch)
-		if err := compile(ctx, o, arch, dir); err != nil {
+		if err = compile(ctx, o, arch, dir); err != nil {
 			return err
 		}
 		platforms = append(platforms, platform{Arch: arch, Dir: dir})
 	}
-	content, err := assemble(o, platforms)
+	made, err := assemble(o, platforms)
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(o.Output, "ropeway-"+o.Version+".tar")
-	if err := content.write(path); err != nil {
+	if err := made.write(path); err != nil {
 		return err
 	}
 	fmt.Printf("%s\n", path)
-	content.print(os.Stdout)
-	return content.oversize(sizeLimit)
+	made.print(os.Stdout)
+	return made.oversize(sizeLimit)
 }

@@ -226,7 +226,7 @@ func TestCheckNamesWhatDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.LinkSetDown(lo); err != nil {
+	if err = h.LinkSetDown(lo); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := call(t, "CHECK", path, with); code(err) != codeDiffers || !strings.Contains(err.Msg, "lo is down") {
