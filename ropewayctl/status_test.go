@@ -21,6 +21,7 @@ func TestStatusIsReadable(t *testing.T) {
 	}{
 		{"ready", status.Report{
 			Node: "n1", Mode: topology.VXLANCrossSubnet, Ready: true, Pods: 3, PodMTU: 1450,
+			Address:  status.Address{Addresses: []netip.Addr{netip.MustParseAddr("192.168.1.11")}, Reason: "192.168.1.11 on eth0 as listed"},
 			PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")},
 			Nodes:    status.Nodes{Count: 2, Origin: "nodes file /n.yaml"},
 			Last:     status.Pass{Time: time.Unix(90, 0), Duration: 2 * time.Millisecond, Operations: 4},
@@ -37,6 +38,7 @@ func TestStatusIsReadable(t *testing.T) {
 node        n1
 mode        vxlan-cross-subnet
 ready       yes
+address     192.168.1.11 on eth0 as listed
 pods        3 in 10.244.1.0/24, MTU 1450
 nodes       2 from nodes file /n.yaml
 reconciled  10s ago in 2ms, 4 changes

@@ -26,6 +26,9 @@ func TestEmptyConfigurationMeansDefaults(t *testing.T) {
 func TestConfigurationSetsWhatItNames(t *testing.T) {
 	got, err := ParseConfig([]byte(`
 node: n1
+source: kubernetes
+kubeconfig: /etc/ropeway/kubeconfig
+nodeAddress: [eth1, 10.0.0.0/8]
 mode: ipip-cross-subnet
 mtu: 1400
 vxlan: {port: 8472}
@@ -39,6 +42,7 @@ resync: 10s
 	}
 	want := defaultConfig()
 	want.Node, want.Mode, want.MTU, want.VXLAN.Port = "n1", topology.IPIPCrossSubnet, 1400, 8472
+	want.Source, want.Kubeconfig, want.NodeAddress = "kubernetes", "/etc/ropeway/kubeconfig", []string{"eth1", "10.0.0.0/8"}
 	want.Masquerade, want.StateDir, want.LogLevel, want.Resync = false, "/run/x", "debug", "10s"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -51,6 +55,9 @@ func TestEveryBadValueIsNamed(t *testing.T) {
 		want []string
 	}{
 		{"mode: wireguard", []string{`"wireguard"`, "vxlan-cross-subnet", "direct"}},
+		{"source: etcd", []string{`source "etcd"`, "file", "kubernetes"}},
+		{"kubeconfig: ../config", []string{`kubeconfig "../config"`, "absolute"}},
+		{"nodeAddress: [eth0, 10.0.0.0/33]", []string{"nodeAddress", `"10.0.0.0/33"`, "CIDR"}},
 		{"mtu: 500", []string{"mtu 500", "576"}},
 		{"mtu: -1", []string{"mtu -1"}},
 		{"mtu: large", []string{"mtu"}},
@@ -111,6 +118,24 @@ func TestNodeIsTheHostnameUnlessSet(t *testing.T) {
 	cfg, err := LoadConfig(path, overrides{})
 	if err != nil || cfg.Node != host {
 		t.Errorf("node %q, %v", cfg.Node, err)
+	}
+}
+
+func TestCommandLineAndEnvironmentComeBeforeTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ropewayd.yaml")
+	if err := os.WriteFile(path, []byte("node: of-the-file\nnodeAddress: [eth0]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := LoadConfig(path, overrides{})
+	if err != nil || cfg.Node != "of-the-file" || cfg.NodeAddress[0] != "eth0" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	cfg, err = LoadConfig(path, overrides{node: "n1", nodeAddress: []string{"10.0.0.0/8"}})
+	if err != nil || cfg.Node != "n1" || len(cfg.NodeAddress) != 1 || cfg.NodeAddress[0] != "10.0.0.0/8" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if _, err := LoadConfig(path, overrides{node: "../n1"}); err == nil || !strings.Contains(err.Error(), "command line or environment") {
+		t.Errorf("error %v", err)
 	}
 }
 

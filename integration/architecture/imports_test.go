@@ -80,6 +80,21 @@ func TestPluginsLinkNeitherKubernetesNorHTTP(t *testing.T) {
 	}
 }
 
+func TestOnlyTheDaemonLinksKubernetes(t *testing.T) {
+	for _, p := range listPackages(t) {
+		switch {
+		case strings.HasPrefix(p.ImportPath, "integration/"), p.ImportPath == "daemon/kubernetes", p.ImportPath == "daemon/ropewayd":
+			continue
+		}
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "k8s.io/") {
+				t.Errorf("%s links %s; what the API server says and hears goes through daemon/kubernetes", p.ImportPath, dep)
+				break
+			}
+		}
+	}
+}
+
 func TestPureRoomsDoNotKnowTheirCallers(t *testing.T) {
 	forbidden := map[string][]string{
 		"ipam":            {"kernel", "endpoint", "daemon", "plugins"},
