@@ -24,10 +24,7 @@ func (g gauges) set(name, help string, value float64, labels ...string) {
 }
 
 func truth(yes bool) float64 {
-	if yes {
-		return 1
-	}
-	return 0
+	return map[bool]float64{true: 1}[yes]
 }
 
 // node is about this node alone.

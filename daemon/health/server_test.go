@@ -161,7 +161,7 @@ func TestBusyAddressIsAProblemUntilItIsFree(t *testing.T) {
 	if !strings.Contains(s.Problem(), "healthAddress") {
 		t.Errorf("no remedy in %q", s.Problem())
 	}
-	if err := l.Close(); err != nil {
+	if err = l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the answer", func() bool { return s.Problem() == "" })

@@ -13,6 +13,22 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
+// Family is that of an address.
+type Family string
+
+// The two families.
+const (
+	IPv4 Family = "IPv4"
+	IPv6 Family = "IPv6"
+)
+
+func familyOf(a netip.Addr) Family {
+	if a.Is6() && !a.Is4In6() {
+		return IPv6
+	}
+	return IPv4
+}
+
 // Token stands in a request and comes back in the reply. It cannot be guessed,
 // so that nobody can answer for a peer without seeing the request.
 type Token [16]byte
@@ -40,14 +56,14 @@ type Conn interface {
 
 // Open returns a connection that needs no privilege where the sysctl
 // net.ipv4.ping_group_range lets it, else one that needs CAP_NET_RAW.
-func Open(v6 bool) (Conn, error) {
+func Open(family Family) (Conn, error) {
 	unprivileged, raw, local := "udp4", "ip4:icmp", "0.0.0.0"
-	if v6 {
+	if family == IPv6 {
 		unprivileged, raw, local = "udp6", "ip6:ipv6-icmp", "::"
 	}
 	c, err := icmp.ListenPacket(unprivileged, local)
 	if err == nil {
-		return &conn{c: c, v6: v6}, nil
+		return &conn{c: c, family: family}, nil
 	}
 	c, rawErr := icmp.ListenPacket(raw, local)
 	switch {
@@ -56,15 +72,15 @@ func Open(v6 bool) (Conn, error) {
 	case rawErr != nil:
 		return nil, fmt.Errorf("echo requests cannot be sent: %w; repair that or set probe: false", rawErr)
 	}
-	if err := onlyReplies(c, v6); err != nil {
+	if err := onlyReplies(c, family); err != nil {
 		return nil, errors.Join(fmt.Errorf("echo requests cannot be sent: %w", err), c.Close())
 	}
-	return &conn{c: c, v6: v6, raw: true}, nil
+	return &conn{c: c, family: family, raw: true}, nil
 }
 
 // onlyReplies keeps all other ICMP that comes to this host from waking us.
-func onlyReplies(c *icmp.PacketConn, v6 bool) error {
-	if v6 {
+func onlyReplies(c *icmp.PacketConn, family Family) error {
+	if family == IPv6 {
 		var f ipv6.ICMPFilter
 		f.SetAll(true)
 		f.Accept(ipv6.ICMPTypeEchoReply)
@@ -78,15 +94,16 @@ func onlyReplies(c *icmp.PacketConn, v6 bool) error {
 
 // conn is a [Conn] of the kernel.
 type conn struct {
-	c       *icmp.PacketConn
-	v6, raw bool
-	seq     int
+	c      *icmp.PacketConn
+	family Family
+	raw    bool
+	seq    int
 }
 
 func (c *conn) Send(to netip.Addr, token Token) error {
 	c.seq = (c.seq + 1) & 0xffff
 	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: int(token[0])<<8 | int(token[1]), Seq: c.seq, Data: token[:]}}
-	if c.v6 {
+	if c.family == IPv6 {
 		m.Type = ipv6.ICMPTypeEchoRequest
 	}
 	b, err := m.Marshal(nil) // the kernel computes the checksum of ICMPv6
@@ -115,7 +132,7 @@ func (c *conn) Receive() (Reply, error) {
 			continue
 		}
 		errs = 0
-		if r, ok := parseReply(buf[:n], c.v6); ok {
+		if r, ok := parseReply(buf[:n], c.family); ok {
 			r.From = address(from)
 			return r, nil
 		}
@@ -125,9 +142,9 @@ func (c *conn) Receive() (Reply, error) {
 func (c *conn) Close() error { return c.c.Close() }
 
 // parseReply reads an ICMP message; ok says that it is a reply with a token.
-func parseReply(b []byte, v6 bool) (r Reply, ok bool) {
+func parseReply(b []byte, family Family) (r Reply, ok bool) {
 	protocol := 1
-	if v6 {
+	if family == IPv6 {
 		protocol = 58
 	}
 	m, err := icmp.ParseMessage(protocol, b)

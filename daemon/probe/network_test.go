@@ -58,6 +58,12 @@ func (n *network) set(silent bool, addresses ...string) {
 	}
 }
 
+func (n *network) count(r Result) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.results[r]
+}
+
 func (n *network) told() []status.Notice {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -71,7 +77,7 @@ type fakeConn struct {
 	closed  chan struct{}
 }
 
-func (n *network) conn(bool) (Conn, error) {
+func (n *network) conn(Family) (Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.open != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +29,7 @@ type Config struct {
 	Self string // this node's name
 	Port uint16 // of vxlan, for messages
 	// Open makes a connection of one family; nil is [Open].
-	Open func(v6 bool) (Conn, error)
+	Open func(Family) (Conn, error)
 	Log  *slog.Logger
 	// Notify takes what the operator should see, and Observe what became of
 	// each request and how long it took. They must not block.
@@ -62,7 +61,7 @@ type Prober struct {
 	mu       sync.Mutex
 	targets  []Target
 	report   status.Reachability
-	obstacle map[bool]string // by whether it concerns IPv6
+	obstacle map[Family]string
 }
 
 // New returns a prober that Run starts.
@@ -81,7 +80,7 @@ func New(cfg Config) *Prober {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Result, time.Duration) {}
 	}
-	return &Prober{cfg: cfg, changed: make(chan struct{}, 1), obstacle: map[bool]string{}}
+	return &Prober{cfg: cfg, changed: make(chan struct{}, 1), obstacle: map[Family]string{}}
 }
 
 // Set says whom to ask from now on. It does not block and may be called with
@@ -150,14 +149,14 @@ func (p *Prober) publish(s *schedule) {
 }
 
 // hindrance is why a family cannot be probed.
-func (p *Prober) hindrance() string { return cmp.Or(p.obstacle[false], p.obstacle[true]) }
+func (p *Prober) hindrance() string { return cmp.Or(p.obstacle[IPv4], p.obstacle[IPv6]) }
 
 // hindered remembers why a family cannot be probed, and tells it once.
-func (p *Prober) hindered(v6 bool, err error) {
+func (p *Prober) hindered(family Family, err error) {
 	p.mu.Lock()
 	text := err.Error()
-	old := p.obstacle[v6]
-	p.obstacle[v6] = text
+	old := p.obstacle[family]
+	p.obstacle[family] = text
 	p.report.Obstacle = p.hindrance()
 	p.mu.Unlock()
 	if old != text {
@@ -166,10 +165,10 @@ func (p *Prober) hindered(v6 bool, err error) {
 }
 
 // unhindered takes that back.
-func (p *Prober) unhindered(v6 bool) {
+func (p *Prober) unhindered(family Family) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.obstacle, v6)
+	delete(p.obstacle, family)
 	p.report.Obstacle = p.hindrance()
 }
 
@@ -177,5 +176,3 @@ func (p *Prober) unhindered(v6 bool) {
 func (c Config) interval(n int) time.Duration {
 	return max(c.Interval, time.Duration(float64(n)*float64(c.Gap)/share))
 }
-
-func isV6(a netip.Addr) bool { return a.Is6() && !a.Is4In6() }

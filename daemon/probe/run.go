@@ -16,7 +16,7 @@ const reopen = 5 * time.Minute
 type run struct {
 	*Prober
 	schedule *schedule
-	links    map[bool]*link // by whether they are for IPv6
+	links    map[Family]*link
 	replies  chan Reply
 	broken   chan *link
 	clear    time.Time // no request is sent before
@@ -32,7 +32,7 @@ type link struct {
 
 // Run asks the peers until ctx ends.
 func (p *Prober) Run(ctx context.Context) {
-	r := &run{Prober: p, schedule: newSchedule(), links: map[bool]*link{}, replies: make(chan Reply), broken: make(chan *link), news: newNews()}
+	r := &run{Prober: p, schedule: newSchedule(), links: map[Family]*link{}, replies: make(chan Reply), broken: make(chan *link), news: newNews()}
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.wait.Wait()
 	defer r.close()
@@ -95,7 +95,7 @@ func (r *run) ask(ctx context.Context, p *peer, now time.Time) {
 	if q.outside {
 		q.to = p.target.Node
 	}
-	conn := r.conn(ctx, isV6(q.to), now)
+	conn := r.conn(ctx, familyOf(q.to), now)
 	if conn == nil {
 		p.outside = false
 		r.schedule.at(p, now.Add(jitter(r.interval())))
@@ -107,14 +107,14 @@ func (r *run) ask(ctx context.Context, p *peer, now time.Time) {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		// This node's firewall drops it, which says nothing about the peer.
 		p.outside = false
-		r.block(p, true)
+		r.block(p)
 		r.schedule.at(p, now.Add(jitter(r.interval())))
 		return
 	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
 		r.schedule.at(p, now.Add(r.cfg.Timeout))
 		return
 	}
-	r.block(p, false)
+	r.unblock(p)
 	if !q.outside {
 		p.cause = err // no route, for instance: as good as lost
 	}
@@ -189,40 +189,44 @@ func (r *run) silent(p *peer, nodeAnswers bool, now time.Time) {
 	r.publish(r.schedule)
 }
 
-// block notes whether this node's own firewall lets requests to a peer out.
-func (r *run) block(p *peer, blocked bool) {
-	if p.blocked == blocked {
+// block notes that this node's own firewall lets no request to a peer out.
+func (r *run) block(p *peer) {
+	if p.blocked {
 		return
 	}
-	p.blocked = blocked
-	if blocked {
-		r.schedule.blocked++
-	} else {
-		r.schedule.blocked--
-	}
-	if blocked && r.schedule.blocked == 1 {
+	p.blocked = true
+	if r.schedule.blocked++; r.schedule.blocked == 1 {
 		r.cfg.Log.Warn("this node's firewall drops echo requests, peers that they are for are not probed; let ICMP out, or set probe: false", "peer", p.target.Peer)
 	}
 	r.publish(r.schedule)
 }
 
+// unblock takes that back.
+func (r *run) unblock(p *peer) {
+	if p.blocked {
+		p.blocked = false
+		r.schedule.blocked--
+		r.publish(r.schedule)
+	}
+}
+
 // conn returns the connection of a family, nil if it cannot be had now.
-func (r *run) conn(ctx context.Context, v6 bool, now time.Time) Conn {
-	l := r.links[v6]
+func (r *run) conn(ctx context.Context, family Family, now time.Time) Conn {
+	l := r.links[family]
 	if l == nil {
 		l = &link{}
-		r.links[v6] = l
+		r.links[family] = l
 	}
 	if l.conn != nil || now.Before(l.retry) {
 		return l.conn
 	}
-	conn, err := r.cfg.Open(v6)
+	conn, err := r.cfg.Open(family)
 	if err != nil {
 		l.retry = now.Add(reopen)
-		r.hindered(v6, err)
+		r.hindered(family, err)
 		return nil
 	}
-	r.unhindered(v6)
+	r.unhindered(family)
 	l.conn = conn
 	r.wait.Go(func() {
 		for {

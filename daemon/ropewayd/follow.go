@@ -87,8 +87,10 @@ func (f *follower) run(ctx context.Context, apply context.CancelCauseFunc) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-lost: // events were dropped: look
-			quiet.Reset(settle)
+		case _, open := <-lost: // events were dropped: look
+			if open {
+				quiet.Reset(settle)
+			}
 			continue
 		case <-events:
 			if latest.IsZero() {
