@@ -94,7 +94,9 @@ func decodeForeignRule(message []byte, elements func(set string) [][]byte) (r fo
 // counts as a condition: it may let the packet pass by.
 func (r *foreignRule) interpret(e rawExpr) {
 	switch e.name {
-	case "counter", "log":
+	case "counter":
+	case "log":
+		r.logs = true
 	case "limit", "quota": // how often a rule applies; whether it does anything the others tell
 		r.conditional = true
 	case "immediate":
@@ -127,6 +129,7 @@ func (r *foreignRule) interpret(e rawExpr) {
 func (r *foreignRule) extensionTarget(name string) {
 	switch name {
 	case "LOG", "NFLOG":
+		r.logs = true
 	case "REJECT", "DROP":
 		r.verdict, r.idle = dropVerdict, false
 	case "NFQUEUE":

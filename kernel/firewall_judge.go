@@ -21,8 +21,8 @@ type foreignRule struct {
 	verdict     verdict
 	target      string  // of a jump or goto
 	own         PodSide // "" unless it is one of ours
-	// idle says that the rule counts or logs at most.
-	idle bool
+	// idle says that the rule counts or logs at most; logs, that it does log.
+	idle, logs bool
 	// narrows is what the conditions leave of the packets, for hook input.
 	narrows narrowing
 }
@@ -115,41 +115,51 @@ func (j *judge) unconditional(r foreignRule) (does outcome, final bool, err erro
 
 // place says in front of which of a base chain's rules one of ours must stand:
 // as late as possible, so that whatever else the chain says still counts, but
-// before anything that only tells of packets which are about to be dropped.
+// before what only logs packets that are about to be dropped. A chain that is
+// empty is for somebody to fill.
 func (j *judge) place(rules []foreignRule, end int) (int, error) {
-	for end > 0 {
-		idle, err := j.isIdle(rules[end-1])
-		if err != nil || !idle {
+	place := end
+	for i := end - 1; i >= 0; i-- {
+		idle, logs, err := j.isIdle(rules[i])
+		if err != nil {
 			return end, err
 		}
-		end--
+		if !idle {
+			break
+		}
+		if logs {
+			place = i
+		}
 	}
-	return end, nil
+	return place, nil
 }
 
-// isIdle says whether a rule decides nothing, nor any chain that it calls.
-func (j *judge) isIdle(r foreignRule) (bool, error) {
+// isIdle says whether a rule decides nothing, nor any chain that it calls, and
+// whether any of that logs.
+func (j *judge) isIdle(r foreignRule) (idle, logs bool, err error) {
 	if r.own != "" || r.verdict != jumpVerdict && r.verdict != gotoVerdict {
-		return r.idle, nil
+		return r.idle, r.logs, nil
 	}
 	if j.deep[r.target] {
-		return false, nil
+		return false, false, nil
 	}
 	j.deep[r.target] = true
 	defer delete(j.deep, r.target)
 	rules, err := j.of(r.target)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	for _, r := range rules {
-		if r.verdict == returnVerdict {
+	for _, called := range rules {
+		if called.verdict == returnVerdict {
 			continue
 		}
-		if idle, err := j.isIdle(r); err != nil || !idle {
-			return false, err
+		idle, logged, err := j.isIdle(called)
+		if err != nil || !idle {
+			return false, false, err
 		}
+		logs = logs || logged
 	}
-	return true, nil
+	return true, logs, nil
 }
 
 // program guesses who made a chain by the names in it.

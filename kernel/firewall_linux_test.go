@@ -158,9 +158,9 @@ func TestUfwHasItsSayBeforePodsAreAdmittedAndLogsNoneOfThem(t *testing.T) {
 	want := `-P FORWARD DROP
 -A FORWARD -j ufw-before-logging-forward
 -A FORWARD -j ufw-before-forward
+-A FORWARD -j ufw-after-forward
 -A FORWARD -i rwp+ -j ACCEPT
 -A FORWARD -o rwp+ -j ACCEPT
--A FORWARD -j ufw-after-forward
 -A FORWARD -j ufw-after-logging-forward
 -A FORWARD -j ufw-reject-forward
 -A FORWARD -j ufw-track-forward
@@ -175,6 +175,17 @@ func TestUfwHasItsSayBeforePodsAreAdmittedAndLogsNoneOfThem(t *testing.T) {
 	s.sh("iptables-nft -A ufw-user-input -p udp --dport 4789 -j ACCEPT")
 	if input := s.inputOf("ip filter INPUT"); !input.Admits(17, 4789) || input.Admits(17, 4790) || input.Admits(4, 0) {
 		t.Errorf("after `ufw allow 4789/udp`: %+v", input)
+	}
+}
+
+func TestChainThatIsForTheOperatorToFillComesFirst(t *testing.T) {
+	needsProgram(t, "iptables-nft")
+	s := newSpace(t)
+	s.sh(iptablesDrop + "; iptables-nft -N DOCKER-USER; iptables-nft -A FORWARD -j DOCKER-USER")
+	s.admit()
+	want := "-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n-A FORWARD -i rwp+ -j ACCEPT\n-A FORWARD -o rwp+ -j ACCEPT\n"
+	if d := cmp.Diff(want, s.sh("iptables-nft -S FORWARD")); d != "" {
+		t.Errorf("FORWARD (-want +got):\n%s", d)
 	}
 }
 
