@@ -383,3 +383,22 @@ func TestWatchReportsWhatConcernsPodsInOtherFirewalls(t *testing.T) {
 		}
 	}
 }
+
+func TestTableThatBelongsToAProgramIsKnownToBeOutOfReach(t *testing.T) {
+	s := newSpace(t)
+	_, commands := s.start("nft", "-i")
+	if _, err := commands.Write([]byte("add table inet owned { flags owner; }\nadd chain inet owned f { type filter hook forward priority 0; policy drop; }\n")); err != nil {
+		t.Fatal(err)
+	}
+	var found []Firewall
+	for end := time.Now().Add(10 * time.Second); len(found) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		found = s.firewalls()
+	}
+	if len(found) != 1 || !found[0].Owned {
+		t.Fatalf("found %+v", found)
+	}
+	add := AdmissionAdd{Admission: Admission{found[0].Chain, FromPods}}
+	if err := s.try(Plan{Ops: []Op{add}}); err == nil {
+		t.Error("the kernel let us change it")
+	}
+}
