@@ -129,7 +129,7 @@ func (l *Loop) Run(ctx context.Context) error {
 				pace.now()
 			}
 		case <-endpointsChanged:
-			pace.now()
+			pace.soon()
 		case <-confsChanged:
 			pace.now()
 		case _, open := <-kernelChanged:

@@ -11,6 +11,9 @@ const (
 	// restFactor keeps passes to a fifth of one CPU, however fast the kernel
 	// reports changes: attached pods, and the loop's own work, report too.
 	restFactor = 4
+	// newsFactor is the same for what the source says: nodes come and go
+	// seldom, and pods wait for the path to them.
+	newsFactor = 1
 
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 5 * time.Second
@@ -23,7 +26,8 @@ type pace struct {
 	timer *time.Timer
 	due   time.Time // when the timer fires; zero: it is not set
 	begin time.Time // of the last pass
-	calm  time.Time // nothing runs before
+	news  time.Time // nothing runs before
+	calm  time.Time // pods that come and go wait until then
 	rest  time.Time // reports from the kernel wait until then
 	fails time.Duration
 }
@@ -34,8 +38,12 @@ func newPace() *pace {
 	return &pace{timer: timer}
 }
 
-// now asks for a pass because desired may have changed.
-func (p *pace) now() { p.at(latest(time.Now().Add(debounce), p.calm)) }
+// now asks for a pass because the source has news.
+func (p *pace) now() { p.at(latest(time.Now().Add(debounce), p.news)) }
+
+// soon asks for a pass because pods came or went. The plugin has done already
+// what they need.
+func (p *pace) soon() { p.at(latest(time.Now().Add(debounce), p.calm)) }
 
 // later asks for a pass because the kernel may have changed.
 func (p *pace) later() { p.at(latest(time.Now().Add(debounce), p.rest)) }
@@ -64,6 +72,7 @@ func (p *pace) started() {
 // quarrel is what the rest is to be at least.
 func (p *pace) ended(err error, quarrel time.Duration) {
 	end := time.Now()
+	p.news = end.Add(min(newsFactor*end.Sub(p.begin), longestRest))
 	p.calm = end.Add(min(restFactor*end.Sub(p.begin), longestRest))
 	if err == nil {
 		p.fails = 0
