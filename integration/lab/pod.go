@@ -22,18 +22,29 @@ type Pod struct {
 	Name        string
 	Node        *Node
 	ContainerID string
+	Ports       []PortMapping    // asked for by ADD
 	Addresses   []netip.Addr     // given by ADD, in the order of the result
 	Result      *types100.Result // of ADD; nil for a pod of an earlier program
+}
+
+// PortMapping asks for a port of the node that leads to one of the pod, in the
+// form of the capability portMappings.
+type PortMapping struct {
+	HostPort      int    `json:"hostPort"`
+	ContainerPort int    `json:"containerPort"`
+	Protocol      string `json:"protocol"`
+	HostIP        string `json:"hostIP,omitempty"`
 }
 
 // AttachPod makes a namespace and attaches it to the node by ADD of the network
 // configuration in the node's net.d. Pod names are unique in a lab. After an
 // error nothing is left but what ADD itself left.
-func (n *Node) AttachPod(ctx context.Context, name string) (*Pod, error) {
+func (n *Node) AttachPod(ctx context.Context, name string, ports ...PortMapping) (*Pod, error) {
 	p, err := n.createPod(name)
 	if err != nil {
 		return nil, err
 	}
+	p.Ports = ports
 	err = p.Add(ctx)
 	if err == nil {
 		err = n.lab.save()
@@ -148,7 +159,7 @@ func (p *Pod) Address(family Families) netip.Addr {
 }
 
 func (p *Pod) runtimeConf() *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{
+	conf := &libcni.RuntimeConf{
 		ContainerID: p.ContainerID,
 		NetNS:       p.Path(),
 		IfName:      PodLink,
@@ -159,6 +170,10 @@ func (p *Pod) runtimeConf() *libcni.RuntimeConf {
 			{"K8S_POD_INFRA_CONTAINER_ID", p.ContainerID},
 		},
 	}
+	if len(p.Ports) > 0 {
+		conf.CapabilityArgs = map[string]any{"portMappings": p.Ports}
+	}
+	return conf
 }
 
 // CheckStatus runs CNI STATUS on the node.

@@ -332,7 +332,7 @@ func TestUDPFlowsFollowThePort(t *testing.T) {
 	flows := func() string {
 		return command(t, n.netns, "sh", "-c", "cat /proc/net/nf_conntrack 2>/dev/null || conntrack -L 2>/dev/null")
 	}
-	if f := flows(); !strings.Contains(f, "dport=5353") || !strings.Contains(f, "dport=80 ") {
+	if f := flows(); !strings.Contains(f, "dport=5353 ") || !strings.Contains(f, "dport=80 ") {
 		t.Fatalf("flows are not tracked: %s", f)
 	}
 	for i, pod := range pods {
@@ -346,11 +346,61 @@ func TestUDPFlowsFollowThePort(t *testing.T) {
 			_ = exchange(client)
 		}
 		n.must(call{verb: "DEL", id: name, conf: n.conf()})
-		if f := flows(); strings.Contains(f, "dport=5353") {
+		if f := flows(); strings.Contains(f, "dport=5353 ") {
 			t.Errorf("after DEL there is still %s", f)
 		}
 	}
 	if f := flows(); !strings.Contains(f, "dport=80 ") {
 		t.Errorf("somebody else's flow was forgotten: %s", f)
+	}
+}
+
+// A NodePort, an external address or a port that another program publishes is
+// more specific than a host port, which is on every address (CVE-2019-9946).
+func TestServicesOnTheSamePortWin(t *testing.T) {
+	const rules = "add table ip kube-proxy; add chain ip kube-proxy PRE { type nat hook prerouting priority -100; }; add chain ip kube-proxy OUT { type nat hook output priority -100; }; " +
+		"add rule ip kube-proxy PRE fib daddr type local tcp dport 8080 dnat to 10.99.0.3:80; add rule ip kube-proxy OUT fib daddr type local tcp dport 8080 dnat to 10.99.0.3:80"
+	for _, first := range []string{"service", "host port"} {
+		t.Run(first+" first", func(t *testing.T) {
+			n, web, backend, client := newNode(t).withAddresses(), newNetns(t), newNetns(t), newNetns(t)
+			if first == "service" {
+				command(t, n.netns, "nft", rules)
+			}
+			n.add(call{id: "web", netns: web, conf: n.conf("runtimeConfig", ports(t, "8080:80/tcp", "8081:80/tcp"))})
+			n.add(call{id: "backend", netns: backend, conf: n.conf()})
+			n.add(call{id: "client", netns: client, conf: n.conf()})
+			if first != "service" {
+				command(t, n.netns, "nft", rules)
+			}
+			answer(t, web, "web")
+			answer(t, backend, "backend")
+			for _, from := range []string{n.netns, client} {
+				if got := ask(t, from, "tcp", "192.0.2.1:8080"); got != "backend" {
+					t.Errorf("%q answers for the service", got)
+				}
+				if got := ask(t, from, "tcp", "192.0.2.1:8081"); got != "web" {
+					t.Errorf("%q answers on another port", got)
+				}
+			}
+		})
+	}
+}
+
+// What only passes through the node is nobody's host port.
+func TestPacketsToOthersPassUntouched(t *testing.T) {
+	n, web, client, other := newNode(t).withAddresses(), newNetns(t), newNetns(t), newNetns(t)
+	n.add(call{id: "web", netns: web, conf: n.conf("runtimeConfig", ports(t, "80:80/tcp", "80:80/udp", "10.99.0.4 80:80/tcp"))})
+	n.add(call{id: "client", netns: client, conf: n.conf()})
+	n.add(call{id: "other", netns: other, conf: n.conf()})
+	answer(t, web, "web")
+	answer(t, other, "other")
+	for _, from := range []string{client, n.netns} {
+		for _, to := range []string{"10.99.0.4:80", "[fd99::4]:80"} {
+			for _, network := range []string{"tcp", "udp"} {
+				if got := ask(t, from, network, to); got != "other" {
+					t.Errorf("%q answers for %s %s", got, network, to)
+				}
+			}
+		}
 	}
 }
