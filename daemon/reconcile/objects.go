@@ -36,7 +36,7 @@ func count(s kernel.State) map[string]int {
 	}
 }
 
-// tableSize is the number of rules and of elements of sets.
+// tableSize is the number of rules and of elements of sets and maps.
 func tableSize(t *kernel.Table) int {
 	if t == nil {
 		return 0
@@ -44,6 +44,9 @@ func tableSize(t *kernel.Table) int {
 	n := 0
 	for _, set := range t.Sets {
 		n += len(set.Elements)
+	}
+	for _, m := range t.Maps {
+		n += len(m.Elements)
 	}
 	for _, chain := range t.Chains {
 		n += len(chain.Rules)

@@ -25,7 +25,7 @@ func (n *Node) writeConfig() error {
 }
 
 // WriteConfig replaces the node's ropewayd.yaml by one with exactly the given
-// keys. It takes effect when the daemon is started again.
+// keys. A daemon that runs takes over what is valid.
 func (n *Node) WriteConfig(config map[string]any) error {
 	b, err := yaml.Marshal(config)
 	if err != nil {
