@@ -17,7 +17,7 @@ COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image manifests deps test demo bench kube-build kube-up kube-down kube-shell kube-test conformance lint fmt clean
+.PHONY: help build image manifests deps test demo bench kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ kube-down: ## end that Kubernetes without a trace
 
 kube-test: kube-build ## what must hold in a real Kubernetes: restarts, outages, bad input (root)
 	$(GOTESTSUM) --format standard-verbose -- -tags kube -count 1 -timeout 40m ./integration/kube/...
+
+kube-bench: kube-build ## many pods at once against the reference plugins, in one run (root)
+	$(KUBE) bench
 
 conformance: kube-build ## Kubernetes' own network tests in all modes (MODE=, PROXY=: one) (root)
 	$(KUBE) build --e2e

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/integration/lab"
@@ -51,7 +52,9 @@ func (n *Node) PodNamespace(namespace, name string) (*lab.Namespace, error) {
 	}
 	for _, r := range records {
 		if r.Pod.Namespace == namespace && r.Pod.Name == name {
-			return lab.Borrow(filepath.Join("/proc", strconv.Itoa(n.process.PID), "root", r.Netns))
+			// The machine's own link from /var/run leads to this one's /run here.
+			path := strings.TrimPrefix(r.Netns, "/var")
+			return lab.Borrow(filepath.Join("/proc", strconv.Itoa(n.process.PID), "root", path))
 		}
 	}
 	return nil, fmt.Errorf("node %s has no endpoint record of pod %s/%s", n.Name, namespace, name)

@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -24,7 +25,9 @@ func (w world) readyz(node string) error {
 func badConfiguration(w world) {
 	good := w.kubectl("-n", "ropeway", "get", "configmap/ropeway", "-o", `jsonpath={.data.ropewayd\.yaml}`)
 	set := func(text string) {
-		w.kubectl("-n", "ropeway", "patch", "configmap/ropeway", "--type=merge", "-p", fmt.Sprintf(`{"data":{"ropewayd.yaml":%q}}`, text))
+		patch, err := json.Marshal(map[string]any{"data": map[string]string{"ropewayd.yaml": text}})
+		w.must(err)
+		w.kubectl("-n", "ropeway", "patch", "configmap/ropeway", "--type=merge", "-p", string(patch))
 		// kubelet looks at ConfigMaps about once a minute, or when a pod changes.
 		for _, n := range w.c.Nodes {
 			w.kubectl("-n", "ropeway", "annotate", "pods", "--overwrite", "--field-selector=spec.nodeName="+n.Name, "-l", "app.kubernetes.io/name=ropeway", "test/configured="+fmt.Sprint(len(text)))

@@ -4,6 +4,7 @@ package scenarios
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -42,8 +44,10 @@ func (w world) createNode(api kubernetes.Interface, n *corev1.Node) {
 	w.Cleanup(func() {
 		_ = api.CoreV1().Nodes().Delete(context.Background(), n.Name, metav1.DeleteOptions{}) // the scenario may have
 	})
-	made.Status.Addresses = n.Status.Addresses
-	_, err = api.CoreV1().Nodes().UpdateStatus(ctx, made, metav1.UpdateOptions{})
+	// A patch, since controllers change the object at the same time.
+	status, err := json.Marshal(map[string]any{"status": map[string]any{"addresses": n.Status.Addresses}})
+	w.must(err)
+	_, err = api.CoreV1().Nodes().Patch(ctx, made.Name, types.StrategicMergePatchType, status, metav1.PatchOptions{}, "status")
 	w.must(err)
 }
 
@@ -137,7 +141,26 @@ func nodeRebooted(w world) {
 		}
 		return err
 	})
-	pods = w.ready("boot", "n1", "n2")
+	// What the API server knows is old at first. The pod is back when it has a
+	// namespace of this boot and the addresses that were reserved for it.
+	w.until("the pod has a new sandbox", func(ctx context.Context) error {
+		ns, err := w.c.Node("n2").PodNamespace("default", "boot-n2")
+		if err != nil {
+			return err
+		}
+		ns.Release()
+		pods = w.ready("boot", "n1", "n2")
+		records, err := w.c.Node("n2").Endpoints()
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if r.Pod.Name == "boot-n2" && slices.Equal(r.Addresses, pods["n2"].Addresses) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no record has %v", pods["n2"].Addresses)
+	})
 	w.reach(pods)
 	w.reach(w.startPods("boot-after", "n2", "n3"))
 	w.noLeak()

@@ -136,10 +136,10 @@ func (w world) until(what string, check func(ctx context.Context) error) {
 	}
 }
 
-// kubectl runs it and ends the test when it fails.
+// kubectl runs it and ends the test when it fails. It works in Cleanup too.
 func (w world) kubectl(args ...string) string {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), patience)
 	defer cancel()
 	out, err := w.c.Kubectl(ctx, args...)
 	w.must(err)

@@ -38,7 +38,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	name := root.PersistentFlags().StringP("name", "n", "kube", "the cluster's name, 1 to 12 of a-z and 0-9")
-	root.AddCommand(build(), packages(), up(name), down(name), shell(name), conformance())
+	root.AddCommand(build(), packages(), up(name), down(name), shell(name), conformance(), bench())
 	return root
 }
 
