@@ -136,14 +136,20 @@ func (m *Machine) Start(name string) error {
 	return err
 }
 
-// Kill ends a service by SIGKILL, so that process 1 starts it again.
+// Kill ends a service by SIGKILL, so that process 1 starts it again. One that
+// has just ended, and is about to be started, is waited for.
 func (m *Machine) Kill(ctx context.Context, name string) error {
-	b, err := os.ReadFile(service{Name: name}.pidFile(m.layout.services()))
+	pid := ""
+	err := until(ctx, func() error {
+		b, err := os.ReadFile(service{Name: name}.pidFile(m.layout.services()))
+		if err != nil {
+			return fmt.Errorf("machine %s: service %s: %w", m.Name, name, err)
+		}
+		pid = strings.TrimSpace(string(b))
+		_, err = m.Exec(ctx, "kill", "-KILL", pid)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("machine %s: service %s: %w", m.Name, name, err)
-	}
-	pid := strings.TrimSpace(string(b))
-	if _, err := m.Exec(ctx, "kill", "-KILL", pid); err != nil {
 		return err
 	}
 	return until(ctx, func() error {

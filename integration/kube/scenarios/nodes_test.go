@@ -120,7 +120,7 @@ func badNodes(w world) {
 	w.createNode(api, nodeObject("bad-link-local", []string{"10.251.5.0/24"}, "169.254.7.7"))
 	w.createNode(api, nodeObject("good", []string{"10.251.6.0/24"}, "172.31.2.206"))
 	w.untilRouted("n1", netip.MustParsePrefix("10.251.6.0/24"))
-	w.event("PodCIDRConflict", "n1", "bad-taken-cidr")
+	w.event("PodCIDRConflict", "n3", "bad-taken-cidr") // by the node that keeps it
 	for _, wrong := range []string{"10.251.1.0/24", "10.251.3.0/24", "10.251.5.0/24"} {
 		if w.routed("n1", netip.MustParsePrefix(wrong)) {
 			w.Errorf("n1 has a route to %s, of a node that cannot be reached", wrong)
