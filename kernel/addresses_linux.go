@@ -22,7 +22,7 @@ func NodeAddresses(ctx context.Context) (map[netip.Addr]bool, error) {
 	}
 	defer h.Close()
 	services := -1
-	if link, err := h.LinkByName(ServiceLink); err == nil {
+	if link, missing := h.LinkByName(ServiceLink); missing == nil {
 		services = link.Attrs().Index
 	}
 	listed, err := dump(ctx, "addresses", func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })

@@ -59,15 +59,15 @@ func decodeFlow(message []byte) (f trackedFlow, err error) {
 		case ctaTupleOrig:
 			f.name = append(f.name, netlink.Attribute{Type: unix.NLA_F_NESTED | ctaTupleOrig, Data: ad.Bytes()})
 			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				t, err := decodeTuple(ad)
+				t, cause := decodeTuple(ad)
 				f.To, f.protocol = t.dst, t.protocol
-				return err
+				return cause
 			})
 		case ctaTupleReply:
 			ad.Nested(func(ad *netlink.AttributeDecoder) error {
-				t, err := decodeTuple(ad)
+				t, cause := decodeTuple(ad)
 				f.From = t.src
-				return err
+				return cause
 			})
 		case ctaID, ctaZone:
 			f.name = append(f.name, netlink.Attribute{Type: ad.Type(), Data: ad.Bytes()})

@@ -31,8 +31,8 @@ func admissionRule(side PodSide) []expr.Any {
 }
 
 // ownSide says whether a rule is one of ours, by its content alone.
-func ownSide(raw []rawExpr, commented bool) PodSide {
-	if len(raw) != 4 || commented {
+func ownSide(raw []rawExpr) PodSide {
+	if len(raw) != 4 {
 		return ""
 	}
 	meta, ok := raw[0].decode().(*expr.Meta)
@@ -81,7 +81,9 @@ func decodeForeignRule(message []byte, elements func(set string) [][]byte) (r fo
 	if err != nil {
 		return r, err
 	}
-	r.own = ownSide(raw, commented)
+	if !commented {
+		r.own = ownSide(raw)
+	}
 	r.idle = true
 	for _, e := range raw {
 		r.interpret(e)

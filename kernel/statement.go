@@ -68,9 +68,11 @@ type (
 	// ToPodLink matches packets that leave through the host end of a pod link.
 	ToPodLink struct{}
 
-	// FromLoopback matches packets from 127.0.0.0/8, ToLoopback packets to it.
+	// FromLoopback matches packets from 127.0.0.0/8.
 	FromLoopback struct{}
-	ToLoopback   struct{}
+
+	// ToLoopback matches packets to 127.0.0.0/8.
+	ToLoopback struct{}
 
 	// DNAT sends packets where the named map of type Type says; those that it
 	// does not name go on to the next rule. It looks at the map's family only

@@ -102,7 +102,7 @@ func readKubeconfig(path string) (*rest.Config, []byte, error) {
 	for _, user := range parsed.AuthInfos {
 		user.LocationOfOrigin = path
 	}
-	if err := clientcmd.ResolveLocalPaths(parsed); err != nil {
+	if err = clientcmd.ResolveLocalPaths(parsed); err != nil {
 		return nil, nil, fmt.Errorf("kubeconfig %s: %w", path, err)
 	}
 	config, err := clientcmd.NewDefaultClientConfig(*parsed, nil).ClientConfig()

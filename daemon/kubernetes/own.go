@@ -174,7 +174,7 @@ func (w *ownWriter) write(ctx context.Context, now time.Time) time.Duration {
 	}
 	o := &w.api.own
 	o.mu.Lock()
-	there, truth, announce := o.there, o.truth, o.announced
+	there, state, announce := o.there, o.truth, o.announced
 	o.mu.Unlock()
 	if there == nil {
 		return 0
@@ -186,7 +186,7 @@ func (w *ownWriter) write(ctx context.Context, now time.Time) time.Duration {
 			again = d
 		}
 	}
-	want, wait := truth.condition(there.condition, now, w.api.calm.unready)
+	want, wait := state.condition(there.condition, now, w.api.calm.unready)
 	later(wait)
 	if want != there.condition {
 		if wait := w.condition.due(want.key(), now, w.api.calm.rewrite); wait > 0 {

@@ -98,7 +98,7 @@ func (a *API) live(ctx context.Context, c *client, complaints *complaints, publi
 	defer settled.Stop()
 	synced := registration.HasSyncedChecker().Done()
 	known, due := false, false
-	var noticed noticed
+	var told noticed
 	var again <-chan time.Time
 	for {
 		select {
@@ -117,7 +117,7 @@ func (a *API) live(ctx context.Context, c *client, complaints *complaints, publi
 			nodes, conflicts := a.nodesOf(informer.GetStore().List())
 			publish(nodes)
 			again = nil
-			if wait := noticed.nodes(a.cfg.Node, nodes, conflicts, time.Now(), a.grace, a.Notify); wait > 0 {
+			if wait := told.nodes(a.cfg.Node, nodes, conflicts, time.Now(), a.grace, a.Notify); wait > 0 {
 				again = time.After(wait)
 			}
 		case <-again:

@@ -76,7 +76,7 @@ func Decide(ctx context.Context, cfg Config, k kernel.Kernel, nodes []cluster.No
 		return Decision{}, err
 	}
 	self.Addresses = address.Addresses
-	if err := usableSelf(self); err != nil {
+	if err = usableSelf(self); err != nil {
 		return Decision{Address: address}, err
 	}
 	result, err := topology.Compute(topology.Input{

@@ -100,7 +100,7 @@ func LoadConfig(path string, given overrides) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
-	if err := given.apply(&cfg); err != nil {
+	if err = given.apply(&cfg); err != nil {
 		return Config{}, fmt.Errorf("command line or environment: %w", err)
 	}
 	if cfg.Node == "" {

@@ -255,7 +255,7 @@ func Open(ctx context.Context, root, name string) (*Cluster, error) {
 		return nil, err
 	}
 	var s state
-	if err := json.Unmarshal(b, &s); err != nil {
+	if err = json.Unmarshal(b, &s); err != nil {
 		return nil, err
 	}
 	l, err := lab.Open(ctx, name)

@@ -139,7 +139,7 @@ func (n *Node) connectReference(ctx context.Context, cidrs map[string][]netip.Pr
 		return err
 	}
 	for _, program := range []string{"ptp", "host-local", "portmap", "loopback"} {
-		if _, err := n.Exec(ctx, "install", "-D", filepath.Join(n.cluster.build, "bin", program), "/opt/cni/bin/"+program); err != nil {
+		if _, err = n.Exec(ctx, "install", "-D", filepath.Join(n.cluster.build, "bin", program), "/opt/cni/bin/"+program); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (n *Node) Reservations() ([]netip.Addr, error) {
 	}
 	var held []netip.Addr
 	for _, e := range entries {
-		if a, err := netip.ParseAddr(e.Name()); err == nil {
+		if a, other := netip.ParseAddr(e.Name()); other == nil {
 			held = append(held, a)
 		}
 	}

@@ -38,7 +38,7 @@ func (n *Node) StartDaemon(ctx context.Context) error {
 	if n.lab.options.Persistent {
 		life = Detached
 	}
-	p, err := n.Namespace.Start(cmd, life)
+	p, err := n.Start(cmd, life)
 	if err != nil {
 		return fmt.Errorf("node %s: start ropewayd: %w", n.Name, err)
 	}

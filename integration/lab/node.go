@@ -85,12 +85,12 @@ func (n *Node) Reboot(_ context.Context) error {
 	*n.Namespace = *ns
 	o := n.lab.options
 	err = n.lab.Router.Netlink(func(h *netlink.Handle) error {
-		old, err := h.LinkByName(n.Name)
-		if errors.As(err, &netlink.LinkNotFoundError{}) {
+		old, missing := h.LinkByName(n.Name)
+		if errors.As(missing, &netlink.LinkNotFoundError{}) {
 			return nil
 		}
-		if err != nil {
-			return err
+		if missing != nil {
+			return missing
 		}
 		return h.LinkDel(old)
 	})

@@ -24,7 +24,7 @@ func bench() *cobra.Command {
 		Short: "Start many pods at once with Ropeway and with ptp + host-local, in turn",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := projectRoot()
+			root, err := projectRoot(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func conformance() *cobra.Command {
 		Short: "Run Kubernetes' own network tests, in all modes unless one is named",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := projectRoot()
+			root, err := projectRoot(cmd.Context())
 			if err != nil {
 				return err
 			}

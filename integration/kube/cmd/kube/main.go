@@ -43,8 +43,8 @@ func command() *cobra.Command {
 }
 
 // projectRoot is the directory with the project's go.mod.
-func projectRoot() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ropeway-net/ropeway").Output()
+func projectRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/ropeway-net/ropeway").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the project (run kube inside it): %w", err)
 	}
@@ -58,7 +58,7 @@ func build() *cobra.Command {
 		Short: "Build Kubernetes and the images (the first time: many minutes)",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := projectRoot()
+			root, err := projectRoot(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func up(name *string) *cobra.Command {
 		Short: "Start a control plane and three nodes, and install Ropeway",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := projectRoot()
+			root, err := projectRoot(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -132,7 +132,7 @@ func down(name *string) *cobra.Command {
 }
 
 func open(ctx context.Context, name string) (*kube.Cluster, error) {
-	root, err := projectRoot()
+	root, err := projectRoot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func shell(name *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			root, err := projectRoot()
+			root, err := projectRoot(cmd.Context())
 			if err != nil {
 				return err
 			}
