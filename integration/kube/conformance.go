@@ -77,6 +77,7 @@ func (c *Cluster) ginkgo(ctx context.Context, focus, skip string, procs int, jun
 	}
 	args = append(args, bin("e2e.test"), "--",
 		"--kubeconfig="+c.AdminConfig(), "--kubectl-path="+bin("kubectl"), "--provider=skeleton",
+		"--num-nodes="+strconv.Itoa(len(c.Nodes)),
 		"--allowed-not-ready-nodes=0", "--disable-log-dump", "--prefix="+c.Options.Name)
 	cmd := exec.CommandContext(ctx, bin("ginkgo"), args...)
 	cmd.Dir = c.dir

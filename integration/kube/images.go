@@ -4,10 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,6 +110,7 @@ func agnhostFiles(ctx context.Context, root, program string) (files, error) {
 	content := files{
 		"/agnhost":           {host: program},
 		"/agnhost-2":         {link: "agnhost"},
+		"/coredns":           {host: filepath.Join(filepath.Dir(program), "coredns")}, // some tests run a name server of their own
 		"/localhost.crt":     {host: filepath.Join(porter, "localhost.crt"), mode: 0o644},
 		"/localhost.key":     {host: filepath.Join(porter, "localhost.key"), mode: 0o644},
 		"/etc/passwd":        {text: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
@@ -166,10 +165,15 @@ func moduleDir(ctx context.Context, dir, module string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// writeImage writes an archive with one layer under all names, unless it is
-// newer than all that it is made of.
+// writeImage writes an archive with one layer under all names, unless it has
+// been made of the same things already.
 func (f files) writeImage(archive string, command, names []string) error {
-	if f.older(archive) {
+	recipe, err := f.recipe(command, names)
+	if err != nil {
+		return err
+	}
+	made, err := os.ReadFile(archive + ".recipe")
+	if err == nil && string(made) == recipe {
 		return nil
 	}
 	layer, err := tarball.LayerFromOpener(f.tar)
@@ -202,24 +206,28 @@ func (f files) writeImage(archive string, command, names []string) error {
 	if err := tarball.MultiWriteToFile(partial, tags); err != nil {
 		return err
 	}
-	return os.Rename(partial, archive)
+	if err := os.Rename(partial, archive); err != nil {
+		return err
+	}
+	return os.WriteFile(archive+".recipe", []byte(recipe), 0o644)
 }
 
-// older says whether no file is newer than the archive.
-func (f files) older(archive string) bool {
-	made, err := os.Stat(archive)
-	if err != nil {
-		return false
-	}
-	for _, entry := range f {
-		if entry.host == "" {
-			continue
+// recipe lists what an archive is made of: names, sizes and times of change.
+func (f files) recipe(command, names []string) (string, error) {
+	lines := []string{fmt.Sprint(command), fmt.Sprint(names)}
+	for path, entry := range f {
+		line := fmt.Sprintf("%s %+v", path, entry)
+		if entry.host != "" {
+			info, err := os.Stat(entry.host)
+			if err != nil {
+				return "", fmt.Errorf("%w; is its package installed? see ToolPackages", err)
+			}
+			line += fmt.Sprintf(" %d %s", info.Size(), info.ModTime())
 		}
-		if info, err := os.Stat(entry.host); err != nil || info.ModTime().After(made.ModTime()) {
-			return false
-		}
+		lines = append(lines, line)
 	}
-	return true
+	slices.Sort(lines[2:])
+	return strings.Join(lines, "\n"), nil
 }
 
 // tar returns the files as a layer. Directories that an image must have are
@@ -252,9 +260,6 @@ func (f file) write(w *tar.Writer, name string) error {
 	content, mode := []byte(f.text), int64(0o644)
 	if f.host != "" {
 		b, err := os.ReadFile(f.host)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w; is its package installed? see ToolPackages", err)
-		}
 		if err != nil {
 			return err
 		}

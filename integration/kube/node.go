@@ -80,6 +80,7 @@ func (n *Node) nodeServices() []service {
 		{"kubelet", []string{
 			bin("kubelet"), "--config=/etc/kubernetes/kubelet.json", "--kubeconfig=" + kubeconfig(kubeletUser(n.Name)),
 			"--hostname-override=" + n.Name, "--node-ip=" + strings.Join(addresses, ","), "--v=1",
+			"--node-labels=topology.kubernetes.io/zone=zone-" + n.Name,
 		}},
 		{"kube-proxy", []string{bin("kube-proxy"), "--config=/etc/kubernetes/kube-proxy.json", "--hostname-override=" + n.Name}},
 	}
