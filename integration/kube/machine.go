@@ -94,7 +94,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	}
 	return until(ctx, func() error {
 		if !m.process.Running() {
-			return final{fmt.Errorf("machine %s ended at once:\n%s", m.Name, m.Log("machine"))}
+			return lab.Final{Cause: fmt.Errorf("machine %s ended at once:\n%s", m.Name, m.Log("machine"))}
 		}
 		_, err := os.Stat(up)
 		return err

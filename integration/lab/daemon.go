@@ -132,10 +132,10 @@ func (l *Lab) WaitReady(ctx context.Context) error {
 // pod CIDR of every other node in the lab's list and for no more, and has
 // written the CNI configuration. It returns at once when the daemon has ended.
 func (n *Node) WaitReady(ctx context.Context) error {
-	err := poll(ctx, 10*time.Millisecond, func() error {
+	err := Poll(ctx, 10*time.Millisecond, func() error {
 		err := n.ready(ctx)
 		if err != nil && !n.Running() {
-			return final{fmt.Errorf("ropewayd has ended: %w", err)}
+			return Final{Cause: fmt.Errorf("ropewayd has ended: %w", err)}
 		}
 		return err
 	})

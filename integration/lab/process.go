@@ -146,35 +146,10 @@ func (p *Process) Wait(ctx context.Context) error {
 			return fmt.Errorf("process %d still runs: %w", p.PID, ctx.Err())
 		}
 	}
-	return poll(ctx, 5*time.Millisecond, func() error {
+	return Poll(ctx, 5*time.Millisecond, func() error {
 		if p.alive() {
 			return fmt.Errorf("process %d still runs", p.PID)
 		}
 		return nil
 	})
 }
-
-// poll calls check until it returns nil, or an error that is final, or ctx
-// ends; then the error holds the last one of check.
-func poll(ctx context.Context, every time.Duration, check func() error) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		var f final
-		if errors.As(err, &f) {
-			return f.error
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-ticker.C:
-		}
-	}
-}
-
-// final is an error after which waiting is of no use.
-type final struct{ error }

@@ -146,10 +146,10 @@ func (m Machine) String() string {
 // program is just about to remove gets until ctx ends to disappear.
 func Leftovers(ctx context.Context, before Machine) ([]string, error) {
 	var left []string
-	err := poll(ctx, 50*time.Millisecond, func() error {
+	err := Poll(ctx, 50*time.Millisecond, func() error {
 		after, err := SnapshotMachine()
 		if err != nil {
-			return final{err}
+			return Final{Cause: err}
 		}
 		left = withoutOthers(before.New(after))
 		if len(left) > 0 {

@@ -139,10 +139,10 @@ func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = poll(ctx, 20*time.Millisecond, func() error {
+	err = Poll(ctx, 20*time.Millisecond, func() error {
 		lockErr := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if lockErr != nil && !errors.Is(lockErr, unix.EWOULDBLOCK) {
-			return final{lockErr}
+			return Final{Cause: lockErr}
 		}
 		return lockErr
 	})

@@ -85,7 +85,7 @@ func waitSent(t *testing.T, s *Stream, packets int) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	start := s.Stats().Sent
-	err := poll(ctx, time.Millisecond, func() error {
+	err := Poll(ctx, time.Millisecond, func() error {
 		if s.Stats().Sent < start+packets {
 			return errors.New("stream is slow")
 		}
