@@ -14,6 +14,9 @@
 //	  "stateDir": "/var/lib/cni/ropeway"
 //	}
 //
+// With "capabilities": {"portMappings": true} the runtime passes host ports,
+// which docs/hostports.md explains.
+//
 // A pod's only neighbour is its node. Of the IPAM's addresses the plugin takes
 // the address and not the prefix length, of its routes the destination: they
 // go through 169.254.1.1 or fe80::1 whatever gateway they name, and what else a
