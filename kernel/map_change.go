@@ -53,8 +53,9 @@ func (c *TableChange) addMapElements(name string, m Map, keys []PortKey) {
 }
 
 // apart splits the transaction in two kinds: everything but the deletion of
-// elements of maps, and one transaction for each of these. Plugins delete such
-// elements at the same time, and what is gone already must not undo the rest.
+// elements of maps and of pairs, and one transaction for each of these. Plugins
+// delete such elements at the same time, and what is gone already must not undo
+// the rest.
 func (c TableChange) apart() []Op {
 	added := map[string]bool{}
 	for _, command := range c.commands {
@@ -67,10 +68,19 @@ func (c TableChange) apart() []Op {
 	var rest TableChange
 	var ops []Op
 	for _, command := range c.commands {
-		del, ok := command.(nftDeleteMapElement)
-		if ok && !added[del.name+" "+del.key.String()] {
-			ops = append(ops, TableChange{[]tableCommand{del}})
-			continue
+		switch c := command.(type) {
+		case nftDeleteMapElement:
+			if !added[c.name+" "+c.key.String()] {
+				ops = append(ops, TableChange{[]tableCommand{c}})
+				continue
+			}
+		case nftDeleteElements:
+			if c.typ.isPair() {
+				for _, e := range c.elements {
+					ops = append(ops, TableChange{[]tableCommand{nftDeleteElements{c.set, c.typ, false, []netip.Prefix{e}}}})
+				}
+				continue
+			}
 		}
 		rest.add(command)
 	}
@@ -80,14 +90,34 @@ func (c TableChange) apart() []Op {
 	return ops
 }
 
-// onlyDeletesElement says whether the transaction deletes an element of a map
-// and does nothing else.
+// onlyDeletesElement says whether the transaction deletes one element of a map
+// or one pair, and does nothing else.
 func (c TableChange) onlyDeletesElement() bool {
 	if len(c.commands) != 1 {
 		return false
 	}
-	_, ok := c.commands[0].(nftDeleteMapElement)
-	return ok
+	switch command := c.commands[0].(type) {
+	case nftDeleteMapElement:
+		return true
+	case nftDeleteElements:
+		return command.typ.isPair() && len(command.elements) == 1
+	}
+	return false
+}
+
+// IsLeftover says whether an operation deletes what pods leave: routes and
+// neighbours through a pod link, an element of a map or a pair. The plugin
+// does the same when it detaches a pod, at that moment perhaps.
+func IsLeftover(op Op) bool {
+	switch op := op.(type) {
+	case RouteDel:
+		return isPodLink(op.Link)
+	case NeighbourDel:
+		return isPodLink(op.Link)
+	case TableChange:
+		return op.onlyDeletesElement()
+	}
+	return false
 }
 
 // errNoElement is the memory's ENOENT.

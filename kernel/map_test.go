@@ -46,9 +46,13 @@ func TestElementsThatGoAreOperationsOfTheirOwn(t *testing.T) {
 	delete(m, portKey("", SCTP, 65535))
 	m[portKey("", TCP, 80)] = netip.MustParseAddrPort("10.244.1.9:80")
 	m[portKey("", TCP, 81)] = netip.MustParseAddrPort("10.244.1.9:81")
+	delete(desired.Table.Sets["hairpin4"].Elements, netip.MustParsePrefix("10.244.1.5/32"))
 	const want = `nft -f - <<'EOF'
 delete element inet ropeway host-ports4 { tcp . 80 }
 add element inet ropeway host-ports4 { tcp . 80 : 10.244.1.9 . 80, tcp . 81 : 10.244.1.9 . 81 }
+EOF
+nft -f - <<'EOF'
+delete element inet ropeway hairpin4 { 10.244.1.5 . 10.244.1.5 }
 EOF
 nft -f - <<'EOF'
 delete element inet ropeway host-ports4 { udp . 80 }
@@ -58,6 +62,11 @@ delete element inet ropeway host-ports4 { sctp . 65535 }
 EOF
 `
 	plan := Diff(actual, desired)
+	for i, op := range plan.Ops {
+		if IsLeftover(op) != (i > 0) {
+			t.Errorf("is it a leftover? %t: %s", IsLeftover(op), op)
+		}
+	}
 	if d := cmp.Diff(want, plan.String()); d != "" {
 		t.Error(d)
 	}
@@ -65,6 +74,7 @@ EOF
 	f := NewFake()
 	between := actual.Clone()
 	delete(between.Table.Maps["host-ports4"].Elements, portKey("", UDP, 80))
+	delete(between.Table.Sets["hairpin4"].Elements, netip.MustParsePrefix("10.244.1.5/32"))
 	if err := f.Apply(t.Context(), Diff(State{}, between)); err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +96,9 @@ func TestElementThatIsGoneIsNoErrorOnTheKernel(t *testing.T) {
 	s.reach(want)
 	c := &conn{ns: s.ns}
 	gone := TableChange{[]tableCommand{nftDeleteMapElement{"host-ports4", PortMap4, portKey("", TCP, 1)}}}
+	pair := TableChange{[]tableCommand{nftDeleteElements{"hairpin4", IPv4Pair, false, prefixes("10.0.0.1/32")}}}
 	lacking := TableChange{[]tableCommand{nftDeleteMapElement{"nowhere", PortMap4, portKey("", TCP, 1)}}}
-	if err := c.Apply(t.Context(), Plan{[]Op{gone, lacking}}); err != nil {
+	if err := c.Apply(t.Context(), Plan{[]Op{gone, pair, lacking}}); err != nil {
 		t.Error(err)
 	}
 	s.holds(want)

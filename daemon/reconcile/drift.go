@@ -52,9 +52,14 @@ func commands(plan kernel.Plan) string {
 
 // noteDrift counts and logs a repair: something was changed though what should
 // be there was the same before and after. Pods come and go while a snapshot
-// is taken; comparing with the state after the repair keeps that apart.
+// is taken; comparing with the state after the repair keeps that apart, and of a
+// pod that came and went since the last pass only leftovers are deleted.
 func (l *Loop) noteDrift(plan kernel.Plan, after kernel.State, culprits []kernel.Culprit) {
 	if l.settled == nil || !kernel.Diff(*l.settled, after).Empty() {
+		return
+	}
+	plan.Ops = slices.DeleteFunc(slices.Clone(plan.Ops), kernel.IsLeftover)
+	if plan.Empty() {
 		return
 	}
 	counts := map[string]int{}
