@@ -11,7 +11,7 @@ GOTESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0
 LINTER    := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The names under which Debian and Ubuntu package what the tests call.
-PACKAGES := iproute2 nftables iptables ethtool procps iputils-ping qemu-system-x86 busybox-static kmod
+PACKAGES := iproute2 nftables iptables ethtool ipvsadm procps iputils-ping qemu-system-x86 busybox-static kmod
 
 COMMA     := ,
 

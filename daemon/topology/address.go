@@ -172,6 +172,8 @@ func neverUnderlay(i kernel.Interface) string {
 	switch {
 	case isOwn(i.Name):
 		return "which is Ropeway's own"
+	case isServiceLink(i.Name):
+		return "which holds addresses of services"
 	case i.Kind == "veth" && isPodEnd(i.Name):
 		return "the link of a pod"
 	case i.Kind == "bridge" && containerBridge.MatchString(i.Name):

@@ -27,7 +27,9 @@ func host() []kernel.Interface {
 		iface("docker0", "bridge", "172.17.0.1/16"),
 		iface("eth0", "", "192.168.1.11/24", "192.168.1.99/24", "fd00:1::11/64", "fe80::1/64"),
 		iface("eth1", "veth", "10.0.0.11/24"),
+		iface("kube-ipvs0", "dummy", "10.8.0.1/32", "10.0.0.77/32"),
 		iface("lo", "", "127.0.0.1/8", "::1/128"),
+		iface("nodelocaldns", "dummy", "10.9.0.1/32"),
 		iface("ropeway-vxlan", "vxlan", "10.244.2.1/32"),
 		iface("tunl0", "ipip", "10.5.0.1/32"),
 		iface("vethabc", "veth", "10.0.1.1/32"),
@@ -72,6 +74,7 @@ func TestNodeAddressIsChosenByRule(t *testing.T) {
 		{"listed on docker0", "172.17.0.1", nil, "!docker0, a bridge for containers", ""},
 		{"listed on our own", "10.244.2.1", nil, "!Ropeway's own", ""},
 		{"listed on a pod link", "10.0.1.1", nil, "!the link of a pod", ""},
+		{"listed where services are", "10.8.0.1", nil, "!kube-ipvs0, which holds addresses of services", ""},
 		{"interface", "10.0.2.15", []string{"eth0"}, "192.168.1.11 fd00:1::11", "by nodeAddress interface eth0"},
 		{"CIDR", "10.0.2.15", []string{"10.0.0.0/16"}, "10.0.0.11", "10.0.0.11 on eth1 by nodeAddress CIDR 10.0.0.0/16"},
 		{"CIDR of all", "", []string{"0.0.0.0/0"}, "192.168.1.11", "eth0"},
@@ -90,6 +93,8 @@ func TestNodeAddressIsChosenByRule(t *testing.T) {
 		{"wireguard", "", []string{"10.7.0.0/24"}, "!a tunnel (wireguard)", ""},
 		{"pod link", "", []string{"10.0.1.0/24"}, "!the link of a pod", ""},
 		{"our own", "", []string{"10.244.2.0/24"}, "!Ropeway's own", ""},
+		{"CIDR of services", "", []string{"10.8.0.0/16"}, "!kube-ipvs0, which holds addresses of services", ""},
+		{"address of the node's DNS cache", "", []string{"10.9.0.1"}, "!nodelocaldns, which holds", ""},
 		{"loopback", "", []string{"lo"}, "!interface lo", ""},
 	}
 	for _, tc := range tests {

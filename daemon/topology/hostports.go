@@ -25,7 +25,7 @@ func addHostPorts(table *kernel.Table, in Input) []error {
 	}
 	for _, i := range in.Interfaces {
 		if i.Name == kernel.ServiceLink {
-			hostports.HideServices(table, addressesOf(i))
+			hostports.HideServices(table, addressesOfServices(in.Interfaces, i))
 		}
 	}
 	var problems []error
@@ -51,10 +51,18 @@ func addHostPorts(table *kernel.Table, in Input) []error {
 	return problems
 }
 
-func addressesOf(i kernel.Interface) []netip.Addr {
+// addressesOfServices leaves out what another interface holds, too: a service's
+// external IP must not take the node's address from all host ports.
+func addressesOfServices(interfaces []kernel.Interface, services kernel.Interface) []netip.Addr {
+	nodes := map[netip.Addr]bool{}
+	for _, i := range interfaces {
+		for _, p := range i.Addresses {
+			nodes[p.Addr()] = nodes[p.Addr()] || !isServiceLink(i.Name)
+		}
+	}
 	var addresses []netip.Addr
-	for _, p := range i.Addresses {
-		if a := p.Addr(); !a.IsLinkLocalUnicast() {
+	for _, p := range services.Addresses {
+		if a := p.Addr(); !a.IsLinkLocalUnicast() && !nodes[a] {
 			addresses = append(addresses, a)
 		}
 	}

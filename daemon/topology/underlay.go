@@ -25,7 +25,8 @@ func (u uplink) onLink(a netip.Addr) (netip.Prefix, bool) {
 }
 
 // underlay is what Ropeway finds and does not own: the node's addresses on
-// the network and every prefix that its interfaces are attached to.
+// the network and every prefix that its interfaces are attached to, links that
+// hold addresses of services left out.
 type underlay struct {
 	primary  uplink
 	byFamily map[family]uplink
@@ -50,13 +51,18 @@ func (u underlay) overlapping(p netip.Prefix) (iface string, prefix netip.Prefix
 // findUnderlay looks up the interfaces of the node's addresses. Without the
 // primary one there is nothing to build on.
 func findUnderlay(in Input) (underlay, []error, error) {
-	u := underlay{byFamily: map[family]uplink{}, all: in.Interfaces}
+	u := underlay{byFamily: map[family]uplink{}}
+	for _, i := range in.Interfaces {
+		if !isServiceLink(i.Name) {
+			u.all = append(u.all, i)
+		}
+	}
 	if len(in.Self.Addresses) == 0 {
 		return u, nil, fmt.Errorf("node %s has no address; give it the address by which the other nodes reach it", in.Self.Name)
 	}
 	var problems []error
 	for n, addr := range in.Self.Addresses {
-		iface, ok := holding(in.Interfaces, addr)
+		iface, ok := holding(u.all, addr)
 		if !ok {
 			err := fmt.Errorf("address %s of node %s is on no interface of this machine; correct the node's addresses or configure the interface", addr, in.Self.Name)
 			if n == 0 {
@@ -76,16 +82,29 @@ func findUnderlay(in Input) (underlay, []error, error) {
 	return u, problems, nil
 }
 
-func holding(interfaces []kernel.Interface, addr netip.Addr) (kernel.Interface, bool) {
+// holding returns the interface with an address; one that holds addresses of
+// services only if there is no other.
+func holding(interfaces []kernel.Interface, addr netip.Addr) (found kernel.Interface, ok bool) {
 	for _, i := range interfaces {
 		for _, p := range i.Addresses {
-			if p.Addr() == addr {
+			if p.Addr() != addr {
+				continue
+			}
+			if !isServiceLink(i.Name) {
 				return i, true
 			}
+			found, ok = i, true
 		}
 	}
-	return kernel.Interface{}, false
+	return found, ok
 }
+
+// isServiceLink says whether a device makes addresses of services local: that
+// of kube-proxy in IPVS mode, or that of the DNS cache on each node. Such
+// addresses say nothing about the network, and who may write a service has a
+// say in them: an external IP could otherwise be a node's address or forbid its
+// pod CIDR.
+func isServiceLink(name string) bool { return name == kernel.ServiceLink || name == "nodelocaldns" }
 
 // isOwn says whether a link is Ropeway's: such a link never is underlay, or
 // the tunnel's own address would forbid the pod CIDR it belongs to.

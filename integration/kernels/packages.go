@@ -30,6 +30,7 @@ func requirements() []requirement {
 		{"ip", "iproute2"},
 		{"bridge", "iproute2"},
 		{"nft", "nftables"},
+		{"ipvsadm", "ipvsadm"},
 		{"sysctl", "procps"},
 		{"nsenter", "util-linux"},
 		{"unshare", "util-linux"},

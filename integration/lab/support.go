@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"net"
+	"os/exec"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,22 @@ func Supported(options Options) error {
 		if err := tryLink(device); err != nil {
 			return fmt.Errorf("this kernel cannot make a device of type %s, which mode %s needs: %w", device.Type(), options.Mode, err)
 		}
+	}
+	return nil
+}
+
+// SupportsIPVS tells whether services can be balanced as kube-proxy does in IPVS
+// mode: the kernel has it, a dummy device for the addresses, and somebody writes
+// the virtual servers.
+func SupportsIPVS() error {
+	if _, err := netlink.GenlFamilyGet("IPVS"); err != nil {
+		return fmt.Errorf("this kernel has no IPVS: %w", err)
+	}
+	if err := tryLink(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "probe"}}); err != nil {
+		return fmt.Errorf("this kernel cannot make a device of type dummy: %w", err)
+	}
+	if _, err := exec.LookPath("ipvsadm"); err != nil {
+		return fmt.Errorf("virtual servers cannot be written: %w", err)
 	}
 	return nil
 }

@@ -25,8 +25,10 @@ func TestScenarios(t *testing.T) {
 	if err != nil || len(scripts) < 10 {
 		t.Fatalf("found %d scripts in testdata: %v", len(scripts), err)
 	}
-	// The first probe loads the modules, whose devices (tunl0, sit0) then stay.
+	// The first probe loads the modules, whose devices (tunl0, sit0, dummy0) then
+	// stay.
 	_ = Supported(topology.IPIP)
+	_ = lab.SupportsIPVS()
 	before, err := lab.SnapshotMachine()
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +104,7 @@ func params(c Case, path string) testscript.Params {
 
 // condition is what scripts may ask for in brackets: the mode, whether it has a
 // tunnel, whether it is a VXLAN one, the family of the underlay, and whether
-// the kernel has ipip.
+// the kernel has ipip and IPVS.
 func (c Case) condition(name string) (bool, error) {
 	switch name {
 	case "tunnel":
@@ -115,6 +117,8 @@ func (c Case) condition(name string) (bool, error) {
 		return c.Underlay == lab.DualIPv6, nil
 	case "ipip":
 		return Supported(topology.IPIP) == nil, nil
+	case "ipvs":
+		return lab.SupportsIPVS() == nil, nil
 	}
 	if slices.Contains(lab.Modes(), topology.Mode(name)) {
 		return c.Mode == topology.Mode(name), nil

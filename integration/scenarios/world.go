@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -14,6 +15,7 @@ type world struct {
 	Case
 	lab     *lab.Lab
 	streams map[string]*lab.Stream
+	servers []io.Closer
 	mkAbs   func(string) string // a script's file name to a path
 	logf    func(format string, args ...any)
 }
@@ -25,6 +27,9 @@ func newWorld(c Case) *world {
 func (w *world) close() error {
 	for _, s := range w.streams {
 		s.Stop()
+	}
+	for _, s := range w.servers {
+		_ = s.Close() // its namespace goes anyway
 	}
 	if w.lab == nil {
 		return nil
