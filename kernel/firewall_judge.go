@@ -40,8 +40,13 @@ const (
 	otherVerdict  verdict = "other" // queue, or something unknown that ends the packet's way
 )
 
-// mostJudged bounds how many chains are looked at to judge a base chain.
-const mostJudged = 200
+const (
+	// mostJudged bounds how many chains are looked at to judge a base chain.
+	mostJudged = 200
+	// mostCalls bounds how many calls of chains are followed for what a chain
+	// lets in: chains that call each other several times multiply.
+	mostCalls = 2000
+)
 
 // judge finds out what chains of one table do.
 type judge struct {
@@ -49,10 +54,29 @@ type judge struct {
 	rules func(chain string) ([]foreignRule, error)
 	read  map[string][]foreignRule
 	deep  map[string]bool // chains that are being looked at, against loops
+	// What was found out is not found out again: there may be more ways from
+	// chain to chain than can be gone.
+	decided map[string]decided
+	idle    map[string]idleness
+	calls   int
+}
+
+// decided is what [judge.decision] returns.
+type decided struct {
+	rule int
+	does outcome
+}
+
+// idleness is what [judge.isIdle] says of a chain.
+type idleness struct {
+	idle, logs bool
 }
 
 func newJudge(rules func(chain string) ([]foreignRule, error)) *judge {
-	return &judge{rules: rules, read: map[string][]foreignRule{}, deep: map[string]bool{}}
+	return &judge{
+		rules: rules, read: map[string][]foreignRule{}, deep: map[string]bool{},
+		decided: map[string]decided{}, idle: map[string]idleness{},
+	}
 }
 
 func (j *judge) of(chain string) ([]foreignRule, error) {
@@ -72,6 +96,9 @@ func (j *judge) of(chain string) ([]foreignRule, error) {
 // decision is the first rule of a chain that ends the way of every packet that
 // comes to it: its index (the number of rules if there is none) and what it does.
 func (j *judge) decision(chain string) (int, outcome, error) {
+	if known, ok := j.decided[chain]; ok {
+		return known.rule, known.does, nil
+	}
 	if j.deep[chain] {
 		return 0, returns, nil
 	}
@@ -86,10 +113,15 @@ func (j *judge) decision(chain string) (int, outcome, error) {
 			continue
 		}
 		does, final, err := j.unconditional(r)
-		if err != nil || final {
+		if err != nil {
 			return i, does, err
 		}
+		if final {
+			j.decided[chain] = decided{i, does}
+			return i, does, nil
+		}
 	}
+	j.decided[chain] = decided{len(rules), returns}
 	return len(rules), returns, nil
 }
 
@@ -140,6 +172,9 @@ func (j *judge) isIdle(r foreignRule) (idle, logs bool, err error) {
 	if r.own != "" || r.verdict != jumpVerdict && r.verdict != gotoVerdict {
 		return r.idle, r.logs, nil
 	}
+	if known, ok := j.idle[r.target]; ok {
+		return known.idle, known.logs, nil
+	}
 	if j.deep[r.target] {
 		return false, false, nil
 	}
@@ -149,17 +184,23 @@ func (j *judge) isIdle(r foreignRule) (idle, logs bool, err error) {
 	if err != nil {
 		return false, false, err
 	}
+	found := idleness{idle: true}
 	for _, called := range rules {
 		if called.verdict == returnVerdict {
 			continue
 		}
 		idle, logged, err := j.isIdle(called)
-		if err != nil || !idle {
+		if err != nil {
 			return false, false, err
 		}
-		logs = logs || logged
+		if !idle {
+			found = idleness{}
+			break
+		}
+		found.logs = found.logs || logged
 	}
-	return true, logs, nil
+	j.idle[r.target] = found
+	return found.idle, found.logs, nil
 }
 
 // program guesses who made a chain by the names in it.
