@@ -96,6 +96,11 @@ func LoadConfig(path string, given overrides) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	return checkConfig(path, b, given)
+}
+
+// checkConfig checks what was read from a file.
+func checkConfig(path string, b []byte, given overrides) (Config, error) {
 	cfg, err := ParseConfig(b)
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"sigs.k8s.io/yaml"
 
 	"github.com/ropeway-net/ropeway/daemon/status"
 )
@@ -39,7 +39,7 @@ func (configChanged) Error() string { return "the configuration has changed" }
 // life at hand; one that is not is told once and has no other effect.
 type follower struct {
 	path    string
-	load    func() (Config, error)
+	given   overrides
 	running Config
 	// refused could not be put to work; it is not tried again until it changes.
 	refused *refusal
@@ -112,10 +112,7 @@ func (f *follower) run(ctx context.Context, apply context.CancelCauseFunc) {
 
 // look reads the file and returns what to work with from now on.
 func (f *follower) look() (Config, bool) {
-	next, err := f.load()
-	if err == nil {
-		err = refuseBlank(f.path, next, f.running)
-	}
+	next, err := f.read()
 	if err == nil && f.refused != nil && reflect.DeepEqual(next, f.refused.config) {
 		err = f.refused.cause
 	}
@@ -142,17 +139,25 @@ func (f *follower) tell(err error) {
 	}
 }
 
-// refuseBlank keeps a file that is just being written from switching a node to
-// the defaults. At start an empty file does mean them.
-func refuseBlank(path string, next, running Config) error {
-	if reflect.DeepEqual(next, running) {
-		return nil
+// read returns what the file says. One without a single key may be a file that
+// is just being written, and switches no node to the defaults. At start it does
+// mean them.
+func (f *follower) read() (Config, error) {
+	b, err := readConfig(f.path)
+	if err != nil {
+		return Config{}, err
 	}
-	b, err := readConfig(path)
-	if err == nil && len(bytes.TrimSpace(b)) == 0 {
-		return fmt.Errorf("configuration %s has become empty; write {} into it if you want the defaults", path)
+	next, err := checkConfig(f.path, b, f.given)
+	if err == nil && isBlank(b) && !reflect.DeepEqual(next, f.running) {
+		err = fmt.Errorf("configuration %s has become empty; write {} into it if you want the defaults", f.path)
 	}
-	return err
+	return next, err
+}
+
+// isBlank says whether valid YAML is nothing but space and comments.
+func isBlank(b []byte) bool {
+	var document any
+	return yaml.Unmarshal(b, &document) == nil && document == nil
 }
 
 // changedKeys names the keys whose values differ.

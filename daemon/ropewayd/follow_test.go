@@ -49,12 +49,11 @@ func follow(t *testing.T, content string) *following {
 	if err := os.Symlink(filepath.Join("..data", "ropewayd.yaml"), f.path); err != nil {
 		t.Fatal(err)
 	}
-	load := func() (Config, error) { return LoadConfig(f.path, overrides{}) }
-	running, err := load()
+	running, err := LoadConfig(f.path, overrides{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.follower = &follower{path: f.path, load: load, running: running, log: slog.New(slog.NewTextHandler(t.Output(), nil)), notify: func(n status.Notice) {
+	f.follower = &follower{path: f.path, running: running, log: slog.New(slog.NewTextHandler(t.Output(), nil)), notify: func(n status.Notice) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.notices = append(f.notices, n)
@@ -133,6 +132,7 @@ func TestInvalidConfigurationIsToldOnceAndNothingElse(t *testing.T) {
 		"no YAML":     "node: [\n",
 		"empty":       "",
 		"blank":       "\n  \n",
+		"comments":    "# Ropeway on this node\n---\n",
 		"too large":   "node: n1\n#" + strings.Repeat("x", mostConfigBytes),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,6 +154,31 @@ func TestInvalidConfigurationIsToldOnceAndNothingElse(t *testing.T) {
 				t.Errorf("notices %+v", told)
 			}
 		})
+	}
+}
+
+func TestFileThatIsWrittenInPlaceIsNeverTakenForTheDefaults(t *testing.T) {
+	f := follow(t, "node: n1\nmode: direct\n")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := os.WriteFile(f.path, []byte("node: n1\nmode: direct\n"), 0o600); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 5000 {
+		if next, changed := f.look(); changed {
+			t.Fatalf("the daemon would go on in mode %s", next.Mode)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // configuration has changed.
 type lives struct {
 	path    string // of the configuration
-	load    func() (Config, error)
+	given   overrides
 	metrics *health.Metrics
 	// before is the configuration of the life before, until this one has
 	// proved that it can work.
@@ -32,8 +32,8 @@ type lives struct {
 
 // run is the daemon. It begins anew when its state directory is gone or its
 // configuration has changed; the kernel stays as it is in between.
-func run(ctx context.Context, path string, load func() (Config, error)) error {
-	l := &lives{path: path, load: load, metrics: health.NewMetrics(version)}
+func run(ctx context.Context, path string, given overrides) error {
+	l := &lives{path: path, given: given, metrics: health.NewMetrics(version)}
 	cfg, err := l.first(os.Stderr)
 	if err != nil {
 		return err
@@ -52,11 +52,11 @@ func run(ctx context.Context, path string, load func() (Config, error)) error {
 // invalid while the daemon was away stops it no more than while it runs; the
 // follower will say what is wrong with it.
 func (l *lives) first(stderr io.Writer) (Config, error) {
-	cfg, err := l.load()
+	cfg, err := LoadConfig(l.path, l.given)
 	if err == nil {
 		return cfg, nil
 	}
-	last, from, recallErr := recallConfig(l.path)
+	last, from, recallErr := recallConfig(l.path, l.given)
 	if recallErr != nil {
 		return Config{}, err
 	}
@@ -106,7 +106,7 @@ func (l *lives) follower(cfg Config, log *slog.Logger, notify func(status.Notice
 	if notify == nil {
 		notify = func(status.Notice) {}
 	}
-	return &follower{path: l.path, load: l.load, running: cfg, refused: l.refused, log: log, notify: notify}
+	return &follower{path: l.path, given: l.given, running: cfg, refused: l.refused, log: log, notify: notify}
 }
 
 // rememberConfig keeps a configuration that works for [recallConfig].
@@ -125,8 +125,8 @@ func rememberConfig(cfg Config) error {
 
 // recallConfig returns the configuration that was last remembered, and the
 // name of its file, when the one at path can be read and is not valid. It is
-// believed no more than any other.
-func recallConfig(path string) (Config, string, error) {
+// believed no more than any other, and may be from before the node had its name.
+func recallConfig(path string, given overrides) (Config, string, error) {
 	invalid, err := readConfig(path)
 	if err != nil {
 		return Config{}, "", err
@@ -141,6 +141,6 @@ func recallConfig(path string) (Config, string, error) {
 	if err != nil {
 		return Config{}, "", err
 	}
-	cfg, err := ParseConfig(b)
+	cfg, err := checkConfig(file, b, given)
 	return cfg, file, err
 }

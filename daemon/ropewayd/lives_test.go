@@ -70,7 +70,7 @@ func TestConfigurationThatWorkedStandsInForAnInvalidOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := &lives{path: path, load: func() (Config, error) { return LoadConfig(path, overrides{}) }, metrics: health.NewMetrics("v0")}
+	l := &lives{path: path, metrics: health.NewMetrics("v0")}
 	var stderr strings.Builder
 	write("moed: direct\nstateDir: " + string(cfg.StateDir) + "\n")
 	if _, err := l.first(&stderr); err == nil || !strings.Contains(err.Error(), `"moed"`) {
@@ -86,6 +86,10 @@ func TestConfigurationThatWorkedStandsInForAnInvalidOne(t *testing.T) {
 	}
 	if !strings.Contains(stderr.String(), `"moed"`) || !strings.Contains(stderr.String(), cfg.StateDir.ConfigFile()) {
 		t.Errorf("stderr %q", stderr.String())
+	}
+	l.given.node = "renamed"
+	if got, err = l.first(&stderr); err != nil || got.Node != "renamed" {
+		t.Errorf("node %q, %v: the command line says renamed", got.Node, err)
 	}
 	if err := os.WriteFile(cfg.StateDir.ConfigFile(), []byte("mode: x\n"), 0o600); err != nil {
 		t.Fatal(err)

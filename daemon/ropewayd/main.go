@@ -37,7 +37,7 @@ func command() *cobra.Command {
 	load := func() (Config, error) { return LoadConfig(configFile, given) }
 	start := func(cmd *cobra.Command, _ []string) error {
 		if !dryRun {
-			return run(cmd.Context(), configFile, load)
+			return run(cmd.Context(), configFile, given)
 		}
 		cfg, err := load()
 		if err != nil {
