@@ -37,43 +37,30 @@ const (
 
 // RunSpecs runs Kubernetes' own end-to-end tests against the cluster, procs at a
 // time, and returns how each ended. What they print goes to log, their JUnit
-// reports to files whose names begin with junit. BuildE2E must have been called.
+// report to the file junit. BuildE2E must have been called.
 func (c *Cluster) RunSpecs(ctx context.Context, selection Selection, procs int, junit string, log io.Writer) ([]Verdict, error) {
 	if err := os.MkdirAll(filepath.Dir(junit), 0o755); err != nil {
 		return nil, err
 	}
-	all, err := c.ginkgo(ctx, selection.focus(), selection.skip()+"|"+lonely, procs, junit+".xml", log)
+	verdicts, err := c.ginkgo(ctx, selection, procs, junit, log)
 	if err != nil {
 		return nil, err
 	}
-	if selection == Conformant || selection == Short {
-		rest, err := c.ginkgo(ctx, lonely, "", 1, junit+"-lonely.xml", log)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, rest...)
+	if Count(verdicts, Passed)+Count(verdicts, Failed) == 0 {
+		return nil, fmt.Errorf("no spec was run; %s holds none", junit)
 	}
-	if Count(all, Passed)+Count(all, Failed) == 0 {
-		return nil, fmt.Errorf("no spec was run; %s.xml holds none", junit)
-	}
-	return all, nil
+	return verdicts, nil
 }
 
-// lonely are specs that claim ports of the nodes which others claim too.
-const lonely = `\[sig-network\] HostPort validates`
-
-// ginkgo runs the specs that a regular expression fits and another does not.
-func (c *Cluster) ginkgo(ctx context.Context, focus, skip string, procs int, junit string, log io.Writer) ([]Verdict, error) {
+// ginkgo runs the specs and reads the report.
+func (c *Cluster) ginkgo(ctx context.Context, selection Selection, procs int, junit string, log io.Writer) ([]Verdict, error) {
 	if err := os.Remove(junit); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	bin := func(program string) string { return filepath.Join(c.build, "bin", program) }
 	args := []string{
-		"--procs=" + strconv.Itoa(procs), "--focus=" + focus, "--no-color", "--timeout=2h",
+		"--procs=" + strconv.Itoa(procs), "--focus=" + selection.focus(), "--skip=" + selection.skip(), "--no-color", "--timeout=2h",
 		"--output-dir=" + filepath.Dir(junit), "--junit-report=" + filepath.Base(junit),
-	}
-	if skip != "" {
-		args = append(args, "--skip="+skip)
 	}
 	args = append(args, bin("e2e.test"), "--",
 		"--kubeconfig="+c.AdminConfig(), "--kubectl-path="+bin("kubectl"), "--provider=skeleton",

@@ -64,14 +64,14 @@ func MakeImages(ctx context.Context, root, dir string, log io.Writer) error {
 	for _, image := range []struct {
 		archive string
 		files   files
-		command []string
+		command []string // program and what it does unless a pod says otherwise
 		names   []string
 	}{
 		{"pause", files{"/pause": {host: bin("pause")}}, []string{"/pause"}, []string{pauseImage}},
 		{"coredns", files{"/coredns": {host: bin("coredns")}}, []string{"/coredns"}, []string{corednsImage}},
 		{"conntrack-test", files{"/regression-issue-74839": {host: bin("regression-issue-74839")}}, []string{"/regression-issue-74839"},
 			[]string{e2eImages + "regression-issue-74839:1.5"}},
-		{"agnhost", agnhost, []string{"/agnhost"}, []string{agnhostImage, e2eImages + "glibc-dns-testing:2.1.1", e2eImages + "busybox:1.37.0-2", "registry.k8s.io/build-image/distroless-iptables:v0.9.9"}},
+		{"agnhost", agnhost, []string{"/agnhost", "pause"}, []string{agnhostImage, e2eImages + "glibc-dns-testing:2.1.1", e2eImages + "busybox:1.37.0-2", "registry.k8s.io/build-image/distroless-iptables:v0.9.9"}},
 	} {
 		if err := image.files.writeImage(filepath.Join(images, image.archive+".tar"), image.command, image.names); err != nil {
 			return fmt.Errorf("image %s: %w", image.archive, err)
@@ -190,7 +190,7 @@ func (f files) writeImage(archive string, command, names []string) error {
 	}
 	config = config.DeepCopy()
 	config.Architecture, config.OS = runtime.GOARCH, "linux"
-	config.Config = v1.Config{Entrypoint: command, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/"}}
+	config.Config = v1.Config{Entrypoint: command[:1], Cmd: command[1:], Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/"}}
 	if image, err = mutate.ConfigFile(image, config); err != nil {
 		return err
 	}

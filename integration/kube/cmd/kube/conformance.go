@@ -88,7 +88,7 @@ func runOn(ctx context.Context, out io.Writer, root string, procs int, runs []ku
 		if err != nil {
 			return failed, err
 		}
-		r.Verdicts, err = c.RunSpecs(ctx, r.Selection, procs, r.File(root), log)
+		r.Verdicts, err = c.RunSpecs(ctx, r.Selection, procs, r.File(root)+".xml", log)
 		if err = errors.Join(err, log.Close()); err != nil {
 			return failed, err
 		}
