@@ -69,9 +69,9 @@ kube-test: kube-build ## what must hold in a real Kubernetes: restarts, outages,
 kube-bench: kube-build ## many pods at once against the reference plugins, in one run (root)
 	$(KUBE) bench
 
-conformance: kube-build ## Kubernetes' own network tests in all modes (MODE=, PROXY=: one) (root)
+conformance: kube-build ## Kubernetes' own network tests in all modes (MODE=, PROXY=, SPECS=: one) (root)
 	$(KUBE) build --e2e
-	$(KUBE) conformance --mode "$(MODE)" --proxy "$(PROXY)"
+	$(KUBE) conformance --mode "$(MODE)" --proxy "$(PROXY)" --specs "$(SPECS)"
 
 lint: ## golangci-lint with the rules of .golangci.yaml
 	$(LINTER) run ./...

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +18,7 @@ import (
 
 // conformance runs Kubernetes' own tests on clusters that it makes for them.
 func conformance() *cobra.Command {
-	var mode, proxy, doc string
+	var mode, proxy, specs, doc string
 	var procs int
 	cmd := &cobra.Command{
 		Use:   "conformance",
@@ -28,7 +30,7 @@ func conformance() *cobra.Command {
 				return err
 			}
 			failed := 0
-			for _, r := range plannedRuns(topology.Mode(mode), kube.Proxy(proxy)) {
+			for _, r := range plannedRuns(topology.Mode(mode), kube.Proxy(proxy), kube.Selection(specs)) {
 				count, err := runOn(cmd.Context(), cmd.OutOrStdout(), root, procs, r)
 				if err != nil {
 					return fmt.Errorf("mode %s, kube-proxy %s: %w", r[0].Mode, r[0].Proxy, err)
@@ -46,30 +48,37 @@ func conformance() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&mode, "mode", "", "one mode of Ropeway")
 	cmd.Flags().StringVar(&proxy, "proxy", "", "one mode of kube-proxy: nftables or iptables")
+	cmd.Flags().StringVar(&specs, "specs", "", "one selection: conformance, further or short")
 	cmd.Flags().IntVar(&procs, "procs", 5, "specs that run at a time")
 	cmd.Flags().StringVar(&doc, "doc", "docs/conformance.md", "page to write, relative to the project")
 	return cmd
 }
 
-// plannedRuns are the runs by cluster.
-func plannedRuns(mode topology.Mode, proxy kube.Proxy) [][]kube.Run {
-	var clusters [][]kube.Run
-	for _, m := range []topology.Mode{topology.VXLAN, topology.VXLANCrossSubnet, topology.Direct} {
-		if mode != "" && m != mode || proxy == kube.IPTables {
-			continue
+// plannedRuns are the runs by cluster: everything with kube-proxy in nftables
+// mode, less with iptables, unless the arguments name one of the kind.
+func plannedRuns(mode topology.Mode, proxy kube.Proxy, specs kube.Selection) [][]kube.Run {
+	all := [][]kube.Run{{{Mode: cmp.Or(mode, topology.VXLAN), Proxy: kube.IPTables, Selection: kube.Short}}}
+	if mode != "" && proxy != kube.IPTables {
+		all = nil
+	}
+	if proxy != kube.IPTables {
+		for _, m := range []topology.Mode{topology.VXLAN, topology.VXLANCrossSubnet, topology.Direct} {
+			all = append(all, []kube.Run{
+				{Mode: m, Proxy: kube.NFTables, Selection: kube.Conformant},
+				{Mode: m, Proxy: kube.NFTables, Selection: kube.Further},
+			})
 		}
-		clusters = append(clusters, []kube.Run{
-			{Mode: m, Proxy: kube.NFTables, Selection: kube.Conformant},
-			{Mode: m, Proxy: kube.NFTables, Selection: kube.Further},
+	}
+	var wanted [][]kube.Run
+	for _, runs := range all {
+		runs = slices.DeleteFunc(runs, func(r kube.Run) bool {
+			return mode != "" && r.Mode != mode || proxy != "" && r.Proxy != proxy || specs != "" && r.Selection != specs
 		})
-	}
-	if proxy == kube.IPTables || proxy == "" && mode == "" {
-		if mode == "" {
-			mode = topology.VXLAN
+		if len(runs) > 0 {
+			wanted = append(wanted, runs)
 		}
-		clusters = append(clusters, []kube.Run{{Mode: mode, Proxy: kube.IPTables, Selection: kube.Short}})
 	}
-	return clusters
+	return wanted
 }
 
 // runOn makes a cluster, does the runs on it and keeps their results. It
