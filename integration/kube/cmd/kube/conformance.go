@@ -29,8 +29,12 @@ func conformance() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			planned := plannedRuns(topology.Mode(mode), kube.Proxy(proxy), kube.Selection(specs))
+			if len(planned) == 0 {
+				return fmt.Errorf("nothing is planned for mode %q, kube-proxy %q and specs %q; leave one of them out", mode, proxy, specs)
+			}
 			failed := 0
-			for _, r := range plannedRuns(topology.Mode(mode), kube.Proxy(proxy), kube.Selection(specs)) {
+			for _, r := range planned {
 				count, err := runOn(cmd.Context(), cmd.OutOrStdout(), root, procs, r)
 				if err != nil {
 					return fmt.Errorf("mode %s, kube-proxy %s: %w", r[0].Mode, r[0].Proxy, err)
