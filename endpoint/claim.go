@@ -193,7 +193,7 @@ func (s Store) unfinished(path string) (Record, error) {
 	if err = lockNamed(f, path); err != nil {
 		return Record{}, err
 	}
-	b, err := os.ReadFile(path)
+	b, err := statedir.ReadFile(path, mostBytes)
 	if err != nil {
 		return Record{}, err
 	}

@@ -33,6 +33,10 @@ var (
 // file systems allow.
 const maxName = 230
 
+// mostBytes bounds what is read of a record: the largest holds a network
+// configuration and 1,000 host ports.
+const mostBytes = 4 << 20
+
 func (s Store) path(containerID, ifName string) (string, error) {
 	name := containerID + "-" + ifName + ".json"
 	if !safeName.MatchString(containerID) || !safeName.MatchString(ifName) || len(name) > maxName {
@@ -64,9 +68,12 @@ func (s Store) Read(containerID, ifName string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	b, err := os.ReadFile(path)
+	b, err := statedir.ReadFile(path, mostBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, fmt.Errorf("%w: %s", ErrNotFound, path)
+	}
+	if errors.Is(err, statedir.ErrNotPlain) {
+		return Record{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
 		return Record{}, err
@@ -109,7 +116,7 @@ func (s Store) List() ([]Record, error) {
 			continue
 		}
 		path := filepath.Join(s.Dir, e.Name())
-		b, err := os.ReadFile(path)
+		b, err := statedir.ReadFile(path, mostBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // detached meanwhile
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,34 @@ func TestDamagedRecordDoesNotHideTheOthers(t *testing.T) {
 	}
 	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "b-eth0.json") || !strings.Contains(err.Error(), "remove the file") || strings.Contains(err.Error(), ".tmp-") {
 		t.Errorf("error %v, want it to name b-eth0.json alone", err)
+	}
+}
+
+func TestWhatIsNoFileIsADamagedRecord(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	if err := s.Write(record("good", "eth0")); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(
+		os.Symlink("/dev/zero", filepath.Join(s.Dir, "endless-eth0.json")),
+		syscall.Mkfifo(filepath.Join(s.Dir, "pipe-eth0.json"), 0o600),
+		os.Mkdir(filepath.Join(s.Dir, "directory-eth0.json"), 0o755),
+		os.WriteFile(filepath.Join(s.Dir, "large-eth0.json"), make([]byte, mostBytes+1), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := s.List()
+	if len(records) != 1 || err == nil {
+		t.Errorf("%d records, error %v", len(records), err)
+	}
+	for _, id := range []string{"endless", "pipe", "directory", "large"} {
+		if err == nil || !strings.Contains(err.Error(), id+"-eth0.json") {
+			t.Errorf("%s is not named: %v", id, err)
+		}
+		if _, err := s.Read(id, "eth0"); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v, want %v, so that DEL goes on", id, err, ErrDamaged)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ropeway-net/ropeway/daemon/status"
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // mostConfBytes bounds what is read of a file that somebody else has written.
@@ -57,7 +58,7 @@ func (c Conflist) foreignConf() (foreignConf, bool) {
 // name.
 func readForeignConf(path string) (foreignConf, bool) {
 	f := foreignConf{path: path}
-	b, err := readSmall(path)
+	b, err := statedir.ReadFile(path, mostConfBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, false // removed meanwhile
 	}
@@ -74,17 +75,6 @@ func readForeignConf(path string) (foreignConf, bool) {
 	return f, !slices.ContainsFunc(types, func(t string) bool {
 		return t == "ropeway" || t == "multus" || t == "multus-shim"
 	})
-}
-
-func readSmall(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > mostConfBytes {
-		return nil, errors.New("it is no file of a sensible size")
-	}
-	return os.ReadFile(path)
 }
 
 // parseConf reads the network's name and its plugins' types of a configuration
