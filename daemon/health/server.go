@@ -20,9 +20,11 @@ const (
 	// unless it is told otherwise.
 	answerTime = 10 * time.Second
 	// mostConnections leaves the daemon its file descriptors, whoever connects.
-	mostConnections = 32
-	firstRetry      = time.Second
-	lastRetry       = 30 * time.Second
+	mostConnections = 64
+	// crowded is the number of connections beyond which idle ones are closed.
+	crowded    = 32
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
 )
 
 // Server answers on one address.
@@ -92,6 +94,7 @@ func (s *Server) serve(ctx context.Context) error {
 		WriteTimeout:      2 * answerTime,
 		IdleTimeout:       2 * time.Minute, // longer than most scrape intervals
 		MaxHeaderBytes:    8 << 10,
+		ConnState:         newCrowd(crowded).changed,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // strangers' mistakes
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -145,6 +145,39 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+func TestConnectionsThatAreOnlyHeldKeepNobodyOut(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := server(t, healthy(), nil)
+	s.Address = l.Addr().String()
+	_ = l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.Run(ctx) }()
+	defer func() { cancel(); <-stopped }()
+	for n := range 2 * mostConnections {
+		var conn net.Conn
+		until(t, "a connection", func() bool { conn, err = net.Dial("tcp", s.Address); return err == nil })
+		defer conn.Close()
+		if n%2 == 0 { // half of them ask once, the others never
+			if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	client := http.Client{Timeout: patience / 2, Transport: &http.Transport{DisableKeepAlives: true}} // sooner than idle ones end
+	answer, err := client.Get("http://" + s.Address + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("code %d", answer.StatusCode)
+	}
+}
+
 func TestBusyAddressIsAProblemUntilItIsFree(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
