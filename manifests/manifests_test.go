@@ -51,6 +51,16 @@ type container struct {
 		Capabilities                         struct{ Add, Drop []string }
 	}
 	VolumeMounts []struct{ Name, MountPath string }
+	Ports        []struct {
+		HostIP                  string
+		ContainerPort, HostPort int
+	}
+	LivenessProbe *struct {
+		HTTPGet struct {
+			Host string
+			Port int
+		}
+	}
 }
 
 // manifests are the objects of each file, by kind and name.
@@ -99,6 +109,20 @@ func TestRightsInTheClusterAreTheLeast(t *testing.T) {
 		}
 		if cleanup := file == "cleanup.yaml"; cleanup != (roles == 0) {
 			t.Errorf("%s has %d cluster roles", file, roles)
+		}
+	}
+}
+
+func TestPortThatIsProbedIsNoOtherPodsHostPort(t *testing.T) {
+	for file, objects := range manifests(t) {
+		for _, c := range containers(t, file, objects) {
+			if c.LivenessProbe == nil {
+				continue
+			}
+			ask := c.LivenessProbe.HTTPGet
+			if len(c.Ports) != 1 || c.Ports[0].HostIP != ask.Host || c.Ports[0].HostPort != ask.Port || c.Ports[0].ContainerPort != ask.Port {
+				t.Errorf("%s, container %s: ports %+v, probed is %+v; the scheduler keeps free only what is listed", file, c.Name, c.Ports, ask)
+			}
 		}
 	}
 }
