@@ -90,18 +90,18 @@ page is written by that command.
 }
 
 func writeNotPassed(b *strings.Builder, runs []Run) {
-	b.WriteString("\n## Failed, or skipped by the spec itself\n\n| spec | cluster | outcome | the spec's words |\n|---|---|---|---|\n")
+	b.WriteString("\n## Failed, or skipped by the spec itself\n\n| spec | cluster | outcome | the spec's words | why |\n|---|---|---|---|---|\n")
 	none := true
 	for _, r := range runs {
 		for _, v := range r.Verdicts {
 			if v.Outcome == Failed || v.Outcome == Skipped {
 				none = false
-				fmt.Fprintf(b, "| %s | %s | %s | %s |\n", cell(v.Spec), r.title(), v.Outcome, cell(v.Reason))
+				fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", cell(v.Spec), r.title(), v.Outcome, cell(v.Reason), explained(v))
 			}
 		}
 	}
 	if none {
-		b.WriteString("| none | | | |\n")
+		b.WriteString("| none | | | | |\n")
 	}
 }
 
