@@ -24,11 +24,11 @@ func TestOneAtATimeHoldsTheLock(t *testing.T) {
 	}
 	next := make(chan error, 1)
 	go func() {
-		unlock, err := s.Lock(ctx)
-		if err == nil {
-			unlock()
+		release, cause := s.Lock(ctx)
+		if cause == nil {
+			release()
 		}
-		next <- err
+		next <- cause
 	}()
 	unlock()
 	if err := <-next; err != nil {

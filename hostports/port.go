@@ -76,12 +76,12 @@ func Targets(ports []Port, pod []netip.Addr) []Target {
 				continue
 			}
 			t := Target{
-				Map:  mapName(a, p.isOnAll()),
+				Map:  onAllName(a),
 				Key:  kernel.PortKey{Protocol: p.Protocol, Port: p.HostPort},
 				Port: netip.AddrPortFrom(a, p.ContainerPort),
 			}
 			if !p.isOnAll() {
-				t.Key.Addr = p.HostIP
+				t.Map, t.Key.Addr = onOneName(a), p.HostIP
 			}
 			targets = append(targets, t)
 		}

@@ -16,14 +16,10 @@ const (
 	prioritySrcNAT         = 100
 )
 
-// mapName is the map that holds ports that lead to an address.
-func mapName(pod netip.Addr, onAll bool) string {
-	name := "host-ports-on"
-	if onAll {
-		name = "host-ports"
-	}
-	return name + suffix(pod)
-}
+// onAllName is the map of ports that are open on every address of the node,
+// onOneName that of ports on one of them; both are by family of the pod's.
+func onAllName(pod netip.Addr) string { return "host-ports" + suffix(pod) }
+func onOneName(pod netip.Addr) string { return "host-ports-on" + suffix(pod) }
 
 func hairpinName(pod netip.Addr) string { return "hairpin" + suffix(pod) }
 
@@ -60,8 +56,8 @@ func Table() *kernel.Table {
 	var translate, masquerade []kernel.Rule
 	for _, f := range families() {
 		addr, pair, onAll, onOne := types(f)
-		t.Maps[mapName(f, true)] = kernel.Map{Type: onAll, Elements: map[kernel.PortKey]netip.AddrPort{}}
-		t.Maps[mapName(f, false)] = kernel.Map{Type: onOne, Elements: map[kernel.PortKey]netip.AddrPort{}}
+		t.Maps[onAllName(f)] = kernel.Map{Type: onAll, Elements: map[kernel.PortKey]netip.AddrPort{}}
+		t.Maps[onOneName(f)] = kernel.Map{Type: onOne, Elements: map[kernel.PortKey]netip.AddrPort{}}
 		t.Sets[hairpinName(f)] = kernel.Set{Type: pair, Elements: map[netip.Prefix]struct{}{}}
 		t.Sets[exceptName(f)] = kernel.Set{Type: addr, Elements: map[netip.Prefix]struct{}{}}
 		own := []kernel.Statement{
@@ -69,8 +65,8 @@ func Table() *kernel.Table {
 			kernel.InSet{Field: kernel.Daddr, Set: exceptName(f), Type: addr, Not: true},
 		}
 		translate = append(translate,
-			kernel.Rule{Comment: "host port on one address", Statements: append(slices.Clone(own), kernel.DNAT{Map: mapName(f, false), Type: onOne})},
-			kernel.Rule{Comment: "host port", Statements: append(slices.Clone(own), kernel.DNAT{Map: mapName(f, true), Type: onAll})})
+			kernel.Rule{Comment: "host port on one address", Statements: append(slices.Clone(own), kernel.DNAT{Map: onOneName(f), Type: onOne})},
+			kernel.Rule{Comment: "host port", Statements: append(slices.Clone(own), kernel.DNAT{Map: onAllName(f), Type: onAll})})
 		masquerade = append(masquerade, kernel.Rule{Comment: "pod reaches itself through its host port", Statements: []kernel.Statement{
 			kernel.ToItself{Set: hairpinName(f), Type: pair}, kernel.MasqueradeRandom{},
 		}})
@@ -150,7 +146,7 @@ func Close(t *kernel.Table, pod []netip.Addr) []Target {
 func leading(t *kernel.Table, pod []netip.Addr) []Target {
 	var found []Target
 	for _, f := range families() {
-		for _, name := range []string{mapName(f, true), mapName(f, false)} {
+		for _, name := range []string{onAllName(f), onOneName(f)} {
 			for key, to := range t.Maps[name].Elements {
 				if slices.Contains(pod, to.Addr()) {
 					found = append(found, Target{name, key, to})

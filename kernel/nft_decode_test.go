@@ -103,10 +103,10 @@ func TestIntervalsDecodeToPrefixesInAnyOrder(t *testing.T) {
 	for range 2000 {
 		s := randomSet(rng)
 		var listed []listedElement
-		for _, e := range encodeElements(&nftables.Set{Interval: s.Interval}, sortedPrefixes(s.Elements), s.Type.isPair()) {
+		for _, e := range encodeElements(&nftables.Set{Interval: s.Interval}, sortedPrefixes(s.Elements), s.Type) {
 			listed = append(listed, listedElement{key: e.Key, end: e.IntervalEnd})
 		}
-		elements := addresses(listed, s.Type.isPair())
+		elements := addresses(listed, s.Type)
 		rng.Shuffle(len(elements), func(i, j int) { elements[i], elements[j] = elements[j], elements[i] })
 		got, ok := decodeElements(elements, s.Type, s.Interval)
 		if d := cmp.Diff(sortedPrefixes(s.Elements), sortedPrefixes(got), cmp.Comparer(samePrefix)); !ok || d != "" {
@@ -178,8 +178,8 @@ func FuzzDecodeListsWithoutPanic(f *testing.F) {
 			}
 		}
 		if elements, err := decodeElementList(message); err == nil {
-			decodeElements(addresses(elements, false), IPv4Addr, true)
-			decodeElements(addresses(elements, true), IPv6Pair, false)
+			decodeElements(addresses(elements, IPv4Addr), IPv4Addr, true)
+			decodeElements(addresses(elements, IPv6Pair), IPv6Pair, false)
 			for _, typ := range mapTypes() {
 				if ports, ok := decodeMapElements(elements, typ); ok {
 					roundTrip(t, typ, ports)

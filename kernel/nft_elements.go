@@ -18,11 +18,11 @@ type setElement struct {
 // encodeElements returns the kernel's elements for prefixes of a set, or for
 // pairs of an address with itself. A prefix that ends with the family's last
 // address has no end.
-func encodeElements(set *nftables.Set, prefixes []netip.Prefix, pairs bool) []nftables.SetElement {
+func encodeElements(set *nftables.Set, prefixes []netip.Prefix, typ SetType) []nftables.SetElement {
 	elements := make([]nftables.SetElement, 0, 2*len(prefixes))
 	for _, p := range prefixes {
 		key := p.Addr().AsSlice()
-		if pairs {
+		if typ.isPair() {
 			key = append(key, key...)
 		}
 		elements = append(elements, nftables.SetElement{Key: key})
@@ -35,13 +35,13 @@ func encodeElements(set *nftables.Set, prefixes []netip.Prefix, pairs bool) []nf
 
 // addresses reads the keys of a set's elements. One that is no address, or no
 // pair of one with itself, becomes the zero address.
-func addresses(elements []listedElement, pairs bool) []setElement {
+func addresses(elements []listedElement, typ SetType) []setElement {
 	read := make([]setElement, len(elements))
 	for i, e := range elements {
 		key := e.key
-		if n := len(key) / 2; pairs && bytes.Equal(key[:n], key[n:]) {
+		if n := len(key) / 2; typ.isPair() && bytes.Equal(key[:n], key[n:]) {
 			key = key[:n]
-		} else if pairs {
+		} else if typ.isPair() {
 			key = nil
 		}
 		read[i].addr, _ = netip.AddrFromSlice(key)

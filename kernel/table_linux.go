@@ -198,7 +198,7 @@ func (c *tableConn) fill(t *Table, s listedSet) error {
 		return nil
 	}
 	var ok bool
-	s.set.Elements, ok = decodeElements(addresses(elements, s.set.Type.isPair()), s.set.Type, s.set.Interval)
+	s.set.Elements, ok = decodeElements(addresses(elements, s.set.Type), s.set.Type, s.set.Interval)
 	if !ok {
 		s.set.Type += " (ranges)"
 	}

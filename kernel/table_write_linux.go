@@ -88,10 +88,10 @@ func (w tableWriter) write(command tableCommand) error {
 			return err
 		}
 		set := w.set(c.set, c.typ, c.interval)
-		return w.nft.SetAddElements(set, encodeElements(set, c.elements, c.typ.isPair()))
+		return w.nft.SetAddElements(set, encodeElements(set, c.elements, c.typ))
 	case nftDeleteElements:
 		set := w.set(c.set, c.typ, c.interval)
-		return w.nft.SetDeleteElements(set, encodeElements(set, c.elements, c.typ.isPair()))
+		return w.nft.SetDeleteElements(set, encodeElements(set, c.elements, c.typ))
 	case nftAddChain:
 		return w.addChain(c)
 	case nftFlushChain:

@@ -69,7 +69,7 @@ func (o *own) lose(r *record) {
 // Passed takes what the loop knows after a pass. It never waits for the API
 // server.
 func (a *API) Passed(r status.Report) {
-	a.setReady(r.Ready, r.Reason)
+	a.judge(r)
 	switch {
 	case len(r.Address.Addresses) == 0: // not chosen yet
 	case r.Address.Chosen:
@@ -79,9 +79,10 @@ func (a *API) Passed(r status.Report) {
 	}
 }
 
-// setReady takes whether the kernel holds what it should, and why not. It
-// becomes the node's condition NetworkUnavailable.
-func (a *API) setReady(ready bool, cause string) {
+// judge takes whether the kernel holds what it should, and why not. It becomes
+// the node's condition NetworkUnavailable.
+func (a *API) judge(r status.Report) {
+	ready, cause := r.Ready, r.Reason
 	o := &a.own
 	o.mu.Lock()
 	if !o.truth.known || o.truth.ready != ready {

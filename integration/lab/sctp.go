@@ -24,7 +24,7 @@ func AssociateSCTP(ctx context.Context, from *Namespace, to netip.AddrPort, pod 
 		return err
 	}
 	defer func() { _ = unix.Close(listener) }()
-	if err := setTimeouts(ctx, listener); err != nil {
+	if err = setTimeouts(ctx, listener); err != nil {
 		return err
 	}
 	accepted := make(chan error, 1)
@@ -59,10 +59,10 @@ func hear(ctx context.Context, from *Namespace, to netip.AddrPort) error {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := setTimeouts(ctx, fd); err != nil {
+	if err = setTimeouts(ctx, fd); err != nil {
 		return err
 	}
-	if err := unix.Connect(fd, sockaddr(to)); err != nil {
+	if err = unix.Connect(fd, sockaddr(to)); err != nil {
 		return fmt.Errorf("associate with %s: %w", to, err)
 	}
 	b := make([]byte, 16)
@@ -87,7 +87,7 @@ func sctpSocket(ns *Namespace, listen netip.AddrPort) (fd int, err error) {
 		if listen.Port() == 0 {
 			return nil
 		}
-		err := errors.Join(unix.Bind(fd, sockaddr(listen)), unix.Listen(fd, 1))
+		err = errors.Join(unix.Bind(fd, sockaddr(listen)), unix.Listen(fd, 1))
 		if err != nil {
 			_ = unix.Close(fd)
 		}

@@ -29,9 +29,9 @@ func attachPorts(ctx context.Context, w *world, args []string) (string, error) {
 	}
 	var ports []lab.PortMapping
 	for _, text := range args[2:] {
-		p, err := w.parsePort(text)
-		if err != nil {
-			return "", err
+		p, malformed := w.parsePort(text)
+		if malformed != nil {
+			return "", malformed
 		}
 		ports = append(ports, p)
 	}

@@ -50,9 +50,9 @@ func TestScenarios(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		left, err := lab.Leftovers(ctx, before)
-		if err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v %v", left, err)
+		left, failure := lab.Leftovers(ctx, before)
+		if failure != nil || len(left) > 0 {
+			t.Errorf("left behind: %v %v", left, failure)
 		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
