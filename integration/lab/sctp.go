@@ -40,7 +40,10 @@ const greeting = "sctp"
 
 // greet takes one association and sends a word.
 func greet(listener int) error {
-	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	fd, err := uninterrupted(func() (int, error) {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		return fd, err
+	})
 	if err != nil {
 		return fmt.Errorf("accept an association: %w", err)
 	}
@@ -62,13 +65,47 @@ func hear(ctx context.Context, from *Namespace, to netip.AddrPort) error {
 	if err = setTimeouts(ctx, fd); err != nil {
 		return err
 	}
-	if err = unix.Connect(fd, sockaddr(to)); err != nil {
+	if err = connect(fd, to); err != nil {
 		return fmt.Errorf("associate with %s: %w", to, err)
 	}
 	b := make([]byte, 16)
-	n, err := unix.Read(fd, b)
+	n, err := uninterrupted(func() (int, error) { return unix.Read(fd, b) })
 	if err == nil && string(b[:n]) != greeting {
 		err = fmt.Errorf("heard %q", b[:n])
+	}
+	return err
+}
+
+// uninterrupted calls again what a signal has ended: the runtime sends them to
+// its own threads, and a socket with a timeout does not go on by itself.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// connect waits on for an association whose beginning a signal interrupted.
+func connect(fd int, to netip.AddrPort) error {
+	err := unix.Connect(fd, sockaddr(to))
+	if !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	const atMost = 10_000 // milliseconds
+	n, err := uninterrupted(func() (int, error) {
+		return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, atMost)
+	})
+	if err == nil && n == 0 {
+		err = unix.ETIMEDOUT
+	}
+	if err != nil {
+		return err
+	}
+	cause, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && cause != 0 {
+		err = unix.Errno(cause)
 	}
 	return err
 }
@@ -147,7 +184,10 @@ func deliverInit(ctx context.Context, from *Namespace, to netip.AddrPort, pod *N
 	}
 	b := make([]byte, 2048)
 	for {
-		n, _, err := unix.Recvfrom(in, b, 0)
+		n, err := uninterrupted(func() (int, error) {
+			n, _, err := unix.Recvfrom(in, b, 0)
+			return n, err
+		})
 		if err != nil {
 			return fmt.Errorf("wait for the packet at %s: %w", server, err)
 		}

@@ -112,7 +112,7 @@ func (w *world) target(name string) (host, error) {
 // answers says whether a server on pod hears what is sent to another address.
 // Nobody else listens there.
 func answers(ctx context.Context, from, pod host, protocol string, to, server netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // an INIT of SCTP that is lost comes again after 3
 	defer cancel()
 	switch protocol {
 	case "tcp":
