@@ -131,7 +131,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-endpointsChanged:
 			pace.soon()
 		case <-confsChanged:
-			pace.now()
+			pace.soon()
 		case _, open := <-kernelChanged:
 			if !open {
 				l.log.Warn("changes of the kernel are not reported any more, listening again at the next resync", "resync", l.cfg.Resync)

@@ -27,7 +27,7 @@ type pace struct {
 	due   time.Time // when the timer fires; zero: it is not set
 	begin time.Time // of the last pass
 	news  time.Time // nothing runs before
-	calm  time.Time // pods that come and go wait until then
+	calm  time.Time // files that come and go wait until then
 	rest  time.Time // reports from the kernel wait until then
 	fails time.Duration
 }
@@ -41,8 +41,8 @@ func newPace() *pace {
 // now asks for a pass because the source has news.
 func (p *pace) now() { p.at(latest(time.Now().Add(debounce), p.news)) }
 
-// soon asks for a pass because pods came or went. The plugin has done already
-// what they need.
+// soon asks for a pass because files changed: pods came or went, for which the
+// plugin has done already what they need, or another network's configuration.
 func (p *pace) soon() { p.at(latest(time.Now().Add(debounce), p.calm)) }
 
 // later asks for a pass because the kernel may have changed.
