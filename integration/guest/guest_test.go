@@ -44,7 +44,6 @@ func TestInDebianKernel(t *testing.T) {
 		Output: writer,
 		Command: []string{"sh", "-c", `status=0
 			cd /ropeway/kernel && ./kernel.test -test.v || status=1
-			modprobe -a ip_vs ip_vs_rr || status=1 # the kernel does not load them by itself
 			cd /ropeway/scenarios && ./scenarios.test -test.v -test.parallel 4 -test.run ^TestScenarios$ || status=1
 			exit $status`},
 	})
