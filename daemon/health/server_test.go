@@ -162,7 +162,7 @@ func TestConnectionsThatAreOnlyHeldKeepNobodyOut(t *testing.T) {
 		until(t, "a connection", func() bool { conn, err = net.Dial("tcp", s.Address); return err == nil })
 		defer conn.Close()
 		if n%2 == 0 { // half of them ask once, the others never
-			if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			if _, err = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 				t.Fatal(err)
 			}
 		}
