@@ -42,7 +42,7 @@ demo: deps build ## three nodes, six pods, five modes: watch them talk (root)
 test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debian kernel (root)
 	@failed=0; \
 	(cd manifests/render && $(GOTESTSUM) --format pkgname -- -count 1 ./...) || failed=1; \
-	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 20m ./... || failed=1; \
+	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 40m ./... || failed=1; \
 	exit $$failed
 
 bench: deps build ## pod start and stop against the reference plugins, in one run (root)
