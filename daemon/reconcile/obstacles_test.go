@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ropeway-net/ropeway/daemon/status"
 	"github.com/ropeway-net/ropeway/kernel"
@@ -67,8 +68,14 @@ func TestPodsAreAdmittedByAFirewallThatComesLaterUntilItGoes(t *testing.T) {
 		t.Errorf("told %d times of the same firewall", n)
 	}
 
+	gone := time.Now()
 	b.fake.SetFirewalls()
 	b.until("nothing is left in its chain", func() bool { return b.admissions() == 0 })
+	// One that is back before the loop looks was never gone.
+	b.until("the loop has looked", func() bool {
+		last := b.loop.Status().Last
+		return last.Time.Add(-last.Duration).After(gone)
+	})
 	b.fake.SetFirewalls(docker())
 	b.until("the operator knows that it is back", func() bool { return told.count(status.ForeignFirewallDrops, "") == 2 })
 }

@@ -69,9 +69,9 @@ func makeCgroup(name string) error {
 	return nil
 }
 
-// removeCgroup removes the group with everything below it. Processes that were
-// killed just now leave it a moment later.
-func removeCgroup(ctx context.Context, name string) error {
+// removeCgroup removes the groups that a pattern names, with everything below
+// them. Processes that were killed just now leave them a moment later.
+func removeCgroup(ctx context.Context, pattern string) error {
 	all, err := hierarchies()
 	if err != nil {
 		return err
@@ -79,7 +79,11 @@ func removeCgroup(ctx context.Context, name string) error {
 	return until(ctx, func() error {
 		var errs []error
 		for _, hierarchy := range all {
-			errs = append(errs, removeGroups(filepath.Join(hierarchy, name)))
+			groups, err := filepath.Glob(filepath.Join(hierarchy, pattern))
+			errs = append(errs, err)
+			for _, group := range groups {
+				errs = append(errs, removeGroups(group))
+			}
 		}
 		return errors.Join(errs...)
 	})

@@ -124,8 +124,11 @@ func newCluster(root string, options Options, l *lab.Lab) *Cluster {
 			cgroup: "ropeway-kube/" + options.Name + "-" + name,
 		}
 	}
-	c.Control = machine("control", c.controlNode().Namespace)
-	c.Control.services = c.controlServices()
+	c.Control = machine("control", nil)
+	if n := l.Node(options.nodes()[0]); n != nil { // there unless a killed program left the cluster behind
+		c.Control.Network = n.Namespace
+		c.Control.services = c.controlServices()
+	}
 	for _, n := range l.Nodes() {
 		c.Nodes = append(c.Nodes, &Node{Machine: machine(n.Name, n.Namespace), Lab: n, cluster: c})
 	}
@@ -200,9 +203,7 @@ func (c *Cluster) Down(ctx context.Context) error {
 		errs = append(errs, n.PowerOff(ctx))
 	}
 	errs = append(errs, c.Control.PowerOff(ctx))
-	for _, m := range c.machines() {
-		errs = append(errs, removeCgroup(ctx, m.cgroup))
-	}
+	errs = append(errs, removeCgroup(ctx, "ropeway-kube/"+c.Options.Name+"-*"))
 	errs = append(errs, os.RemoveAll(c.dir), c.lab.Close())
 	removeIfEmpty(filepath.Dir(c.dir))
 	if err := removeEmptyCgroups(); err != nil {
