@@ -11,9 +11,12 @@ import (
 // layout is where a machine's directories are on this one.
 type layout struct{ dir string }
 
-func (l layout) upper() string    { return filepath.Join(l.dir, "root") }
-func (l layout) work() string     { return filepath.Join(l.dir, "work") }
-func (l layout) merged() string   { return filepath.Join(l.dir, "mnt") }
+func (l layout) upper() string  { return filepath.Join(l.dir, "root") }
+func (l layout) work() string   { return filepath.Join(l.dir, "work") }
+func (l layout) merged() string { return filepath.Join(l.dir, "mnt") }
+
+// build is [BuildDir], of which a machine's directory is a part.
+func (l layout) build() string    { return filepath.Dir(filepath.Dir(filepath.Dir(l.dir))) }
 func (l layout) services() string { return filepath.Join(l.dir, "services") }
 
 // disks are directories of the machine that must lie on a real file system,
@@ -62,7 +65,7 @@ func (l layout) enterRoot() error {
 		{"tmpfs", "/run", "tmpfs", 0},
 		{"tmpfs", "/tmp", "tmpfs", 0},
 		// Programs, images and the log are where they are outside.
-		{l.services(), l.services(), "", unix.MS_BIND},
+		{l.build(), l.build(), "", unix.MS_BIND},
 	}
 	for _, d := range disks() {
 		mounts = append(mounts, mount{l.disk(d), d, "", unix.MS_BIND})
