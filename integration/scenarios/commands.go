@@ -27,7 +27,7 @@ func commands() map[string]command {
 
 // patience is how long something that must happen soon is waited for. It is
 // long because machines are busy; `eventually` logs how long it really took.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // eventually COMMAND ARGS… repeats a command until it succeeds.
 func eventually(ctx context.Context, w *world, args []string) (string, error) {
