@@ -111,7 +111,11 @@ func lockNamed(f *os.File, path string) error {
 	return nil
 }
 
-// Write stores the record of the claimed attachment durably. There must be none.
+// Write stores the record of the claimed attachment, of which there must be
+// none. Its content is durable before it has its name, so that no power cut
+// leaves a damaged record. The name need not be: a power cut takes the
+// attachment with it. Only a record without which another IPAM plugin could not
+// be told of that is made durable as a whole.
 func (c *Claim) Write(r Record) error {
 	path, err := c.store.path(r.ContainerID, r.IfName)
 	if err != nil {
@@ -136,11 +140,14 @@ func (c *Claim) Write(r Record) error {
 	if err := os.Link(c.path, c.record); err != nil {
 		return err
 	}
-	return statedir.SyncDir(c.store.Dir)
+	if len(r.IPAM.Config) > 0 {
+		return statedir.SyncDir(c.store.Dir)
+	}
+	return nil
 }
 
 // Discard removes the record, of this claim or an earlier one.
-func (c *Claim) Discard() error { return statedir.Remove(c.record) }
+func (c *Claim) Discard() error { return statedir.Forget(c.record) }
 
 // Release ends the claim. The record stays if it was written. A claim that is
 // still Interrupted leaves its file for the next one to find.
@@ -175,7 +182,7 @@ func (s Store) Unfinished() ([]Record, error) {
 		case err == nil:
 			records = append(records, r)
 		case errors.Is(err, ErrDamaged):
-			errs = append(errs, statedir.Remove(path))
+			errs = append(errs, statedir.Forget(path))
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrBusy):
 		default:
 			errs = append(errs, err)

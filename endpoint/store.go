@@ -89,14 +89,14 @@ func (s Store) Read(containerID, ifName string) (Record, error) {
 	return r, nil
 }
 
-// Remove deletes the record durably, and the claim that a killed ADD left. What
-// is not there is no error.
+// Remove deletes the record and the claim that a killed ADD left. What is not
+// there is no error. What a power cut brings back is of an earlier boot.
 func (s Store) Remove(containerID, ifName string) error {
 	path, err := s.path(containerID, ifName)
 	if err != nil {
 		return err
 	}
-	return errors.Join(statedir.Remove(path), statedir.Remove(claimPath(path)))
+	return errors.Join(statedir.Forget(path), statedir.Forget(claimPath(path)))
 }
 
 // List returns all readable records. Damaged files do not hide the others:

@@ -100,8 +100,8 @@ func (d directory) scan(ctx context.Context) (contents, error) {
 	return c, errors.Join(errs...)
 }
 
-// publish makes holder the holder of all addrs, durably, or of none. The lock
-// keeps others away; a link never replaces a file even so.
+// publish makes holder the holder of all addrs or of none, also when the process
+// is killed. The lock keeps others away; a link never replaces a file even so.
 func (d directory) publish(holder Attachment, addrs []netip.Addr) (err error) {
 	var linked []netip.Addr
 	temp, err := d.writeTemp(holder)
@@ -120,14 +120,10 @@ func (d directory) publish(holder Attachment, addrs []netip.Addr) (err error) {
 		}
 		linked = append(linked, a)
 	}
-	if err := os.Remove(d.path(temp)); err != nil {
-		return err
-	}
-	return statedir.SyncDir(string(d))
+	return os.Remove(d.path(temp))
 }
 
-// writeTemp writes a reservation that has no address yet and makes its content
-// durable. The name is returned as soon as there is a file, also with an error.
+// writeTemp writes a reservation that has no address yet. The name is returned as soon as there is a file, also with an error.
 func (d directory) writeTemp(holder Attachment) (name string, err error) {
 	f, err := os.CreateTemp(string(d), statedir.TempPrefix+"*") // mode 0600
 	if err != nil {
@@ -135,26 +131,34 @@ func (d directory) writeTemp(holder Attachment) (name string, err error) {
 	}
 	name = filepath.Base(f.Name())
 	_, err = f.Write(holder.content())
-	if err == nil {
-		err = f.Sync()
-	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
 	return name, err
 }
 
-// remove deletes the reservations of addrs durably, as many as it can. One that
-// is not there is no error.
+// sync makes the reservations of addrs durable, and all removals.
+func (d directory) sync(addrs []netip.Addr) error {
+	for _, a := range addrs {
+		f, err := os.Open(d.path(a.String()))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return statedir.SyncDir(string(d))
+}
+
+// remove deletes the reservations of addrs, as many as it can. One that is not
+// there is no error.
 func (d directory) remove(addrs []netip.Addr) error {
 	var errs []error
 	for _, a := range addrs {
 		if err := os.Remove(d.path(a.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
-	}
-	if len(addrs) > 0 {
-		errs = append(errs, statedir.SyncDir(string(d)))
 	}
 	return errors.Join(errs...)
 }

@@ -51,7 +51,13 @@ func (s *Store) Allocate(ctx context.Context, cfg Config, containerID, ifName st
 		if err = s.enterBoot(ctx); err != nil {
 			return err
 		}
-		given, err = d.allocate(ctx, cfg, holder)
+		if given, err = d.allocate(ctx, cfg, holder); err != nil {
+			return err
+		}
+		addrs := addressesOf(given)
+		if err = s.settle(addrs); err != nil {
+			given, err = nil, errors.Join(err, d.remove(addrs))
+		}
 		return err
 	})
 	if err != nil {
@@ -75,7 +81,8 @@ func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ..
 		d.removeTemp(c.temp) // a killed ADD left it, of this attachment perhaps
 		held := addrsOf(c.held, holder)
 		if len(held) > 0 {
-			err = d.remove(held) // a file beside them that is damaged is not ours to report
+			// A file beside them that is damaged is not ours to report.
+			err = errors.Join(d.remove(held), s.settle(nil))
 		}
 		if err == nil {
 			released = held
@@ -110,7 +117,7 @@ func (s *Store) GC(ctx context.Context, keep []Attachment) ([]Reservation, error
 			}
 		}
 		d.removeTemp(c.temp)
-		return errors.Join(err, d.remove(stale))
+		return errors.Join(err, d.remove(stale), s.settle(nil))
 	})
 	if err != nil {
 		err = fmt.Errorf("remove stale reservations: %w", err)
@@ -164,7 +171,7 @@ func (s *Store) enterBoot(ctx context.Context) error {
 		for _, r := range c.held {
 			stale = append(stale, r.Address)
 		}
-		if err := s.dir.remove(stale); err != nil {
+		if err := errors.Join(s.dir.remove(stale), s.dir.sync(nil)); err != nil {
 			return err
 		}
 	}
@@ -172,6 +179,25 @@ func (s *Store) enterBoot(ctx context.Context) error {
 		return errorf(errBootNotWritten, "%w", err)
 	}
 	return nil
+}
+
+// settle makes durable what a call changed, if it must be. With a boot id it
+// need not: a power cut ends the boot, and the next one drops every reservation
+// of it, torn ones included, because enterBoot has made the stamp durable before
+// the first was given. What a killed process leaves is in memory, and whole.
+func (s *Store) settle(given []netip.Addr) error {
+	if s.boot != "" {
+		return nil
+	}
+	return s.dir.sync(given)
+}
+
+func addressesOf(given []Allocation) []netip.Addr {
+	var addrs []netip.Addr
+	for _, a := range given {
+		addrs = append(addrs, a.Address.Addr())
+	}
+	return addrs
 }
 
 // contentsOf reads the reservations of hint, or the whole directory where hint

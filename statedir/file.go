@@ -53,6 +53,19 @@ func Remove(path string) error {
 	if err == nil {
 		return SyncDir(filepath.Dir(path))
 	}
+	return unlessMissing(path, err)
+}
+
+// Forget is [Remove] for a file that stands for something of this boot alone: a
+// power cut, which may bring it back, makes it stale.
+func Forget(path string) error {
+	if err := os.Remove(path); err != nil {
+		return unlessMissing(path, err)
+	}
+	return nil
+}
+
+func unlessMissing(path string, err error) error {
 	if _, statErr := os.Lstat(path); errors.Is(statErr, fs.ErrNotExist) {
 		return nil
 	}
