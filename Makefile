@@ -17,7 +17,7 @@ COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image manifests deps test demo bench kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
+.PHONY: help build image manifests deps test demo kill-points bench kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debia
 	(cd manifests/render && $(GOTESTSUM) --format pkgname -- -count 1 ./...) || failed=1; \
 	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- -race -timeout 40m ./... || failed=1; \
 	exit $$failed
+
+kill-points: deps build ## kill ADD and DEL at every system call, and recover in every way (root, an hour)
+	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) ROPEWAY_CRASH=every $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 3h -run 'Killed' ./integration/crash
 
 bench: deps build ## pod start and stop against the reference plugins, in one run (root)
 	$(GO) run ./integration/bench
