@@ -35,9 +35,10 @@ func TestInDebianKernel(t *testing.T) {
 		name := filepath.Base(pkg)
 		files["/ropeway/"+name+"/"+name+".test"] = compileTests(ctx, t, pkg)
 	}
+	whole := wholeOutput(t)
 	reader, writer := io.Pipe()
 	finished := make(chan []guestResult)
-	go func() { finished <- readResults(io.TeeReader(reader, os.Stderr)) }()
+	go func() { finished <- readResults(io.TeeReader(reader, whole)) }()
 	code, err := kernels.Run(ctx, kernels.Job{
 		Files:  files,
 		Env:    []string{"ROPEWAY_BIN=/ropeway/bin"},
@@ -69,6 +70,25 @@ func guestTime(t *testing.T) time.Duration {
 	return time.Hour
 }
 
+// wholeOutput is a file for all that the guest says, which is too much for the
+// log of one test.
+func wholeOutput(t *testing.T) io.Writer {
+	path, err := filepath.Abs("../../build/guest.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	t.Logf("all that the guest says is in %s", path)
+	return file
+}
+
 func compileTests(ctx context.Context, t *testing.T, pkg string) string {
 	path := filepath.Join(t.TempDir(), filepath.Base(pkg)+".test")
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-o", path, "github.com/ropeway-net/ropeway/"+pkg)
@@ -81,29 +101,38 @@ func compileTests(ctx context.Context, t *testing.T, pkg string) string {
 
 // guestResult is a test of the guest that has ended.
 type guestResult struct {
-	name, outcome, log string
+	name, outcome, took, log string
 }
 
 // outcomeLine is what `go test -v` prints at the end of a test.
-var outcomeLine = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(([0-9.]+)s\)`)
+var outcomeLine = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(([0-9.]+s)\)`)
 
-// readResults reads the output of test binaries run with -test.v. What follows a
-// result and is indented belongs to it.
+// turnLine is what it prints when another test goes on.
+var turnLine = regexp.MustCompile(`^=== (?:RUN|CONT|NAME|PAUSE) +(\S+)`)
+
+// readResults reads the output of test binaries run with -test.v. A line belongs
+// to the test whose turn it is; what follows a result and is indented, to that.
 func readResults(output io.Reader) []guestResult {
 	var results []guestResult
+	logs := map[string]string{}
+	turn := ""
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
 		if m := outcomeLine.FindStringSubmatch(line); m != nil {
-			results = append(results, guestResult{name: m[2], outcome: m[1]})
-			continue
-		}
-		if len(results) > 0 && strings.HasPrefix(line, " ") {
-			results[len(results)-1].log += line + "\n"
+			turn = m[2]
+			results = append(results, guestResult{name: m[2], outcome: m[1], took: m[3]})
+		} else if m := turnLine.FindStringSubmatch(line); m != nil {
+			turn = m[1]
+		} else if strings.HasPrefix(line, " ") {
+			logs[turn] += line + "\n"
 		}
 	}
 	_, _ = io.Copy(io.Discard, output)
+	for i, r := range results {
+		results[i].log = logs[r.name]
+	}
 	return results
 }
 
@@ -120,7 +149,7 @@ func report(t *testing.T, results []guestResult) {
 		t.Run(r.name, func(t *testing.T) {
 			switch r.outcome {
 			case "FAIL":
-				t.Error("failed in the guest:\n" + r.log)
+				t.Errorf("failed in the guest after %s:\n%s", r.took, r.log)
 			case "SKIP":
 				if strings.HasPrefix(r.name, "TestScenarios/") {
 					t.Error("this kernel has what scenarios need, and yet one was left out:\n" + r.log)
@@ -134,9 +163,10 @@ func report(t *testing.T, results []guestResult) {
 // TestReadResultsFindsEveryOutcome guards against a guest whose failures nobody
 // sees.
 func TestReadResultsFindsEveryOutcome(t *testing.T) {
-	output := "=== RUN   TestA\n--- FAIL: TestA (0.10s)\n    --- PASS: TestA/b (0.01s)\n    --- SKIP: TestA/c (0.00s)\n        why\n"
+	output := "=== RUN   TestA\n=== RUN   TestA/b\n=== RUN   TestA/c\n    of c\n=== NAME  TestA/b\n    of b\n" +
+		"--- FAIL: TestA (0.10s)\n    --- PASS: TestA/b (0.01s)\n    --- SKIP: TestA/c (0.00s)\n        why\nPASS\n"
 	got := fmt.Sprint(readResults(strings.NewReader(output)))
-	want := "[{TestA FAIL } {TestA/b PASS } {TestA/c SKIP         why\n}]"
+	want := "[{TestA FAIL 0.10s } {TestA/b PASS 0.01s     of b\n} {TestA/c SKIP 0.00s     of c\n        why\n}]"
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
