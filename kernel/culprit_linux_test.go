@@ -1,9 +1,13 @@
 package kernel
 
 import (
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +43,28 @@ func (s space) start(args ...string) (*exec.Cmd, io.WriteCloser) {
 		input.Close()
 		_ = cmd.Wait()
 	})
+	awaitName(s.t, cmd)
 	return cmd, input
+}
+
+// awaitName waits until a program bears its own name: the kernel closes what
+// tells Start of the exec a moment earlier.
+func awaitName(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.TrimSpace(string(name)) == filepath.Base(cmd.Path) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d is named %s and not yet %s", cmd.Process.Pid, name, cmd.Path)
+		}
+		runtime.Gosched()
+	}
 }
 
 // culprits waits for some.

@@ -376,12 +376,16 @@ func TestWatchReportsWhatConcernsPodsInOtherFirewalls(t *testing.T) {
 	} {
 		settle(reports)
 		s.sh(tt.change)
+		wait := time.Second / 2
+		if tt.concern {
+			wait = 20 * time.Second
+		}
 		select {
 		case <-reports:
 			if !tt.concern {
 				t.Errorf("reported: %s", tt.change)
 			}
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 			if tt.concern {
 				t.Errorf("not reported: %s", tt.change)
 			}
