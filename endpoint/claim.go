@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -65,13 +66,16 @@ func (c *Claim) open() error {
 		return err
 	}
 	c.Interrupted = true
-	left, err := os.Open(c.path)
-	if err != nil {
+	left, err := openPlain(c.path)
+	switch {
+	case errors.Is(err, statedir.ErrNotPlain): // nobody claims with such a thing
+	case err != nil:
 		return err
-	}
-	defer left.Close()
-	if err := lockNamed(left, c.path); err != nil {
-		return err
+	default:
+		defer left.Close()
+		if err := lockNamed(left, c.path); err != nil {
+			return err
+		}
 	}
 	if err := os.Remove(c.path); err != nil {
 		return err
@@ -90,6 +94,27 @@ func (c *Claim) create() error {
 	}
 	c.file = f
 	return nil
+}
+
+// openPlain opens a regular file for reading. Whatever else stands under the
+// name can neither hold up the caller, as a pipe that nobody writes to would,
+// nor lead it elsewhere, and is [statedir.ErrNotPlain].
+func openPlain(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) { // a symbolic link, a socket
+		return nil, fmt.Errorf("%s: %w: it is a link or socket", path, statedir.ErrNotPlain)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w: it is a directory, pipe or device", path, statedir.ErrNotPlain)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // lockNamed locks f, which must still be what path names.
@@ -181,7 +206,7 @@ func (s Store) Unfinished() ([]Record, error) {
 		switch {
 		case err == nil:
 			records = append(records, r)
-		case errors.Is(err, ErrDamaged):
+		case errors.Is(err, ErrDamaged), errors.Is(err, statedir.ErrNotPlain):
 			errs = append(errs, statedir.Forget(path))
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrBusy):
 		default:
@@ -192,7 +217,7 @@ func (s Store) Unfinished() ([]Record, error) {
 }
 
 func (s Store) unfinished(path string) (Record, error) {
-	f, err := os.Open(path)
+	f, err := openPlain(path)
 	if err != nil {
 		return Record{}, err
 	}
@@ -200,7 +225,10 @@ func (s Store) unfinished(path string) (Record, error) {
 	if err = lockNamed(f, path); err != nil {
 		return Record{}, err
 	}
-	b, err := statedir.ReadFile(path, mostBytes)
+	b, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
+	if err == nil && len(b) > mostBytes {
+		err = fmt.Errorf("%s: %w: it is larger than %d bytes", path, statedir.ErrNotPlain, mostBytes)
+	}
 	if err != nil {
 		return Record{}, err
 	}

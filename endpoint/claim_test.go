@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -123,5 +124,43 @@ func TestUnfinishedNamesWhatWasKilledAndRemovesWhatNamesNobody(t *testing.T) {
 	}
 	if left := files(t, s.Dir); len(left) != 0 {
 		t.Errorf("left: %q", left)
+	}
+}
+
+func TestWhatIsNoFileIsNoClaim(t *testing.T) {
+	make := map[string]func(path string) error{
+		"pipe":          func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"symbolic link": func(path string) error { return os.Symlink("/dev/zero", path) },
+		"directory":     func(path string) error { return os.Mkdir(path, 0o700) },
+		"socket": func(path string) error {
+			fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
+			if err != nil {
+				return err
+			}
+			return errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Close(fd))
+		},
+	}
+	for name, drop := range make {
+		t.Run(name, func(t *testing.T) {
+			s := Store{Dir: t.TempDir()}
+			path := filepath.Join(s.Dir, ".tmp-a-eth0.json")
+			if err := drop(path); err != nil {
+				t.Fatal(err)
+			}
+			c := claim(t, s, "a")
+			if !c.Interrupted {
+				t.Error("nobody is told that something stood there")
+			}
+			c.Interrupted = false
+			if err := errors.Join(c.Release(), drop(path)); err != nil {
+				t.Fatal(err)
+			}
+			if records, err := s.Unfinished(); len(records) != 0 || err != nil {
+				t.Errorf("%v, %v", records, err)
+			}
+			if left := files(t, s.Dir); len(left) != 0 {
+				t.Errorf("left: %q", left)
+			}
+		})
 	}
 }
