@@ -180,3 +180,25 @@ func TestPortsMakeTheRoundTripThroughJSON(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestClosingTargetsLeavesTheAddressesNextPodAlone(t *testing.T) {
+	table := Table()
+	pod := addrs("10.0.0.1", "fd00::1")
+	next := Targets([]Port{port("", 80, 80, kernel.TCP)}, pod)
+	Open(table, next)
+	before := table.String()
+	first := Targets([]Port{port("", 81, 81, kernel.TCP), port("192.0.2.1", 53, 53, kernel.UDP)}, pod)
+	Open(table, first)
+	elsewhere := Targets([]Port{port("", 80, 8080, kernel.TCP)}, pod)
+	if d := cmp.Diff(first, CloseTargets(table, append(elsewhere, first...)), cmp.Comparer(func(a, b Target) bool { return a == b })); d != "" {
+		t.Errorf("closed (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(before, table.String()); d != "" {
+		t.Errorf("the next pod's ports (-want +got):\n%s", d)
+	}
+	CloseTargets(table, next)
+	if d := cmp.Diff(Table().String(), table.String()); d != "" {
+		t.Errorf("hairpin entries of an address without ports (-want +got):\n%s", d)
+	}
+	CloseTargets(&kernel.Table{}, next) // must not mind
+}

@@ -129,6 +129,26 @@ func Open(t *kernel.Table, targets []Target) {
 	}
 }
 
+// CloseTargets takes these elements away, where they still lead where they say,
+// and returns them. Other ports of the same pods stay, and so do those of
+// another pod that has come to an address meanwhile. It does not mind objects
+// that are not there.
+func CloseTargets(t *kernel.Table, targets []Target) []Target {
+	var closed []Target
+	for _, target := range targets {
+		if t.Maps[target.Map].Elements[target.Key] == target.Port {
+			delete(t.Maps[target.Map].Elements, target.Key)
+			closed = append(closed, target)
+		}
+	}
+	for _, target := range targets {
+		if a := target.Port.Addr(); len(leading(t, []netip.Addr{a})) == 0 {
+			delete(t.Sets[hairpinName(a)].Elements, whole(a))
+		}
+	}
+	return closed
+}
+
 // Close takes every port from a pod and returns what those were. It does not
 // mind objects that are not there.
 func Close(t *kernel.Table, pod []netip.Addr) []Target {

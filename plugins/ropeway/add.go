@@ -140,7 +140,9 @@ func (a *attach) run(ctx context.Context) error {
 		last = append(last, kernel.Step{
 			Name: "open the host ports",
 			Do:   func() error { return openHostPorts(ctx, a.record) },
-			Undo: func() error { return closeHostPorts(undoing, a.record.HostPorts, a.record.Addresses) },
+			Undo: func() error {
+				return portsOf{recorded: hostports.Targets(a.record.HostPorts, a.record.Addresses)}.close(undoing)
+			},
 		})
 	}
 	last = append(last, kernel.Step{Name: "print the result", Do: func() error { return a.print(link) }})
@@ -189,6 +191,8 @@ func (a *attach) writeRecord(ctx context.Context) error {
 		Addresses:   a.lease.Addresses,
 		Sources:     a.node.Sources,
 		HostPorts:   a.HostPorts,
+		DNS:         a.Asked.DNS,
+		Aliases:     a.Asked.Aliases,
 		IPAM:        a.source.record(),
 		Created:     time.Now().UTC(),
 	}

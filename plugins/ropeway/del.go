@@ -51,15 +51,15 @@ func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
 // another DEL can finish what this one could not. The link goes first: the
 // daemon opens no host ports of a pod without one.
 func detach(ctx context.Context, rec endpoint.Record, bootID string, source allocator, forget func() error) error {
-	pod, err := portsToClose(rec, bootID)
+	ports, err := portsToClose(rec, bootID)
 	if err != nil {
 		return kernelError(err)
 	}
 	if err := kernel.DetachPodLink(rec.HostLink); err != nil {
 		return kernelError(err)
 	}
-	if len(pod) > 0 {
-		if err := closeHostPorts(ctx, rec.HostPorts, pod); err != nil {
+	if !ports.none() {
+		if err := ports.close(ctx); err != nil {
 			return kernelError(err)
 		}
 	}

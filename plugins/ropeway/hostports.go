@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -75,7 +76,7 @@ func openHostPorts(ctx context.Context, rec endpoint.Record) error {
 		err = forgetElsewhere(ctx, targets)
 	}
 	if err != nil {
-		return errors.Join(err, closeHostPorts(ctx, rec.HostPorts, rec.Addresses))
+		return errors.Join(err, portsOf{recorded: targets}.close(ctx))
 	}
 	return nil
 }
@@ -120,16 +121,28 @@ func forgetElsewhere(ctx context.Context, targets []hostports.Target) error {
 	return err
 }
 
-// closeHostPorts takes from a pod what leads to it, and makes the node forget
-// the UDP flows that went that way: the next pod with the address must not get
-// them. Both may be gone already.
-func closeHostPorts(ctx context.Context, ports []hostports.Port, pod []netip.Addr) error {
-	closed := hostports.Targets(ports, pod)
+// portsOf are the host ports of one attachment: those that its record names,
+// or, where it has none, whatever leads to the addresses that its link has.
+type portsOf struct {
+	recorded []hostports.Target
+	pod      []netip.Addr
+}
+
+// none says that there is nothing to close.
+func (p portsOf) none() bool { return len(p.recorded) == 0 && len(p.pod) == 0 }
+
+// close takes the ports away, and makes the node forget the UDP flows that went
+// that way: the next pod with the address must not get them. Both may be gone
+// already, and the address may be another pod's by now: after a DEL that was
+// killed when it had given the address back.
+func (p portsOf) close(ctx context.Context) error {
+	closed := p.recorded
 	err := kernel.UpdateTable(ctx, kernel.PartOf(hostports.Elements()), func(actual *kernel.Table) *kernel.Table {
 		if actual == nil {
 			return nil
 		}
-		closed = append(closed, hostports.Close(actual, pod)...)
+		hostports.CloseTargets(actual, p.recorded)
+		closed = append(slices.Clone(p.recorded), hostports.Close(actual, p.pod)...)
 		return actual
 	})
 	if err != nil {
@@ -148,18 +161,18 @@ func closeHostPorts(ctx context.Context, ports []hostports.Port, pod []netip.Add
 	return err
 }
 
-// portsToClose is whose host ports detaching a record must close: those of
-// its addresses, unless it has none or is of an earlier boot, of which the
-// kernel knows nothing and whose addresses others may have. Without a record
-// the link tells the addresses, as long as it is there.
-func portsToClose(rec endpoint.Record, bootID string) ([]netip.Addr, error) {
-	switch {
-	case rec.BootID == "":
-		return kernel.PodLinkAddresses(rec.HostLink)
-	case rec.BootID != bootID || len(rec.HostPorts) == 0:
-		return nil, nil
+// portsToClose is what detaching a record must close. Of an earlier boot the
+// kernel knows nothing. Without a record the link tells the addresses, as long
+// as it is there.
+func portsToClose(rec endpoint.Record, bootID string) (portsOf, error) {
+	switch rec.BootID {
+	case "":
+		pod, err := kernel.PodLinkAddresses(rec.HostLink)
+		return portsOf{pod: pod}, err
+	case bootID:
+		return portsOf{recorded: hostports.Targets(rec.HostPorts, rec.Addresses)}, nil
 	}
-	return rec.Addresses, nil
+	return portsOf{}, nil
 }
 
 // checkHostPorts compares the table with a record.

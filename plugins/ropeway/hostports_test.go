@@ -204,6 +204,31 @@ func TestRecordOfAnEarlierBootClosesNothing(t *testing.T) {
 	}
 }
 
+// A DEL that was killed between giving the address back and removing the record
+// is finished by another DEL, when the address may be another pod's already.
+func TestDelOfAKilledDelLeavesTheAddressesNextPodAlone(t *testing.T) {
+	n := newNode(t)
+	n.add(call{id: "a", netns: newNetns(t), conf: n.conf("runtimeConfig", ports(t, "8080:80/tcp"))})
+	rec := n.record("a")
+	n.must(call{verb: "DEL", id: "a", conf: n.conf()})
+	if err := (endpoint.Store{Dir: n.state.Endpoints()}).Write(rec); err != nil {
+		t.Fatal(err)
+	}
+	conf := n.conf("runtimeConfig", map[string]any{"ips": []string{"10.99.0.2", "fd99::2"}, "portMappings": ports(t, "8081:80/tcp")["portMappings"]})
+	n.add(call{id: "b", netns: newNetns(t), conf: conf})
+	before := n.elements()
+	if len(before) != 4 {
+		t.Fatalf("elements %q", before)
+	}
+	n.must(call{verb: "DEL", id: "a", conf: n.conf()})
+	if d := cmp.Diff(before, n.elements()); d != "" {
+		t.Errorf("elements (-want +got):\n%s", d)
+	}
+	n.must(call{verb: "DEL", id: "b", conf: n.conf()})
+	n.wantNoPorts()
+	n.wantNothingLeft()
+}
+
 func TestFlushedRulesetIsMadeAgainByAddAndMindedByDel(t *testing.T) {
 	n, pod := newNode(t).withAddresses(), newNetns(t)
 	n.add(call{id: "a", netns: newNetns(t), conf: n.conf("runtimeConfig", ports(t, "8080:80/tcp"))})
