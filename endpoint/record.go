@@ -33,6 +33,10 @@ type Record struct {
 	Sources []netip.Addr `json:"sources,omitempty"`
 	// HostPorts are ports of the node that lead to the pod.
 	HostPorts []hostports.Port `json:"hostPorts,omitempty"`
+	// DNS and Aliases are what the runtime asked for by the capabilities of
+	// these names, for programs that answer names; nothing here uses them.
+	DNS     *DNS     `json:"dns,omitempty"`
+	Aliases []string `json:"aliases,omitempty"`
 	// IPAM is how to give the addresses back, whatever the network
 	// configuration says by then.
 	IPAM    IPAM      `json:"ipam"`
@@ -44,6 +48,16 @@ type Pod struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
 	UID       string `json:"uid,omitempty"`
+	// InfraContainerID is the runtime's name for the pod's sandbox, as a rule
+	// the container ID.
+	InfraContainerID string `json:"infraContainerID,omitempty"`
+}
+
+// DNS is what a runtime says about a pod's resolver.
+type DNS struct {
+	Servers  []string `json:"servers,omitempty"`
+	Searches []string `json:"searches,omitempty"`
+	Options  []string `json:"options,omitempty"`
 }
 
 // IPAM names the allocator that holds the addresses.

@@ -31,5 +31,7 @@ func podOf(args map[string]string) endpoint.Pod {
 		Namespace: args["K8S_POD_NAMESPACE"],
 		Name:      args["K8S_POD_NAME"],
 		UID:       args["K8S_POD_UID"],
+
+		InfraContainerID: args["K8S_POD_INFRA_CONTAINER_ID"],
 	}
 }

@@ -37,6 +37,8 @@ type conf struct {
 	IPAMType   string
 	MAC        kernel.MAC // zero: not asked for
 	HostPorts  []hostports.Port
+	// Asked are the runtime's wishes that the record keeps.
+	Asked      asked
 	PrevResult json.RawMessage
 	raw        []byte
 }
@@ -55,6 +57,7 @@ type document struct {
 	RuntimeConfig struct {
 		MAC          string
 		PortMappings []portMapping
+		asked
 	} `json:"runtimeConfig"`
 	Args struct {
 		CNI struct{ MAC string } `json:"cni"`
@@ -95,6 +98,10 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 		return conf{}, err
 	}
 	if c.HostPorts, err = parsePortMappings(doc.RuntimeConfig.PortMappings); err != nil {
+		return conf{}, err
+	}
+	c.Asked = doc.RuntimeConfig.asked
+	if err = c.Asked.validate(); err != nil {
 		return conf{}, err
 	}
 	return c, c.validate()

@@ -11,12 +11,8 @@ import (
 )
 
 func (a *attach) print(link kernel.PodLink) error {
-	dns := a.lease.DNS
-	if !a.DNS.IsEmpty() {
-		dns = a.DNS
-	}
 	a.log.addresses = link.Addresses
-	result, err := newResult(link, a.args.Netns, dns).GetAsVersion(a.CNIVersion)
+	result, err := newResult(link, a.args.Netns, a.dns()).GetAsVersion(a.CNIVersion)
 	if err != nil {
 		return err
 	}
