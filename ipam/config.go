@@ -84,7 +84,7 @@ func sectionKeys() []string {
 // a range set; without defaults either the error is [ErrNoRange]. Addresses
 // are asked for by runtimeConfig, else by args, else by CNI_ARGS.
 //
-// Errors are of class [ErrDecode], [ErrConfig], [ErrNoRange] or [ErrEnvironment].
+// Errors are of class [ErrDecode], [ErrField], [ErrConfig], [ErrNoRange] or [ErrEnvironment].
 func ParseConfig(netconf []byte, cniArgs string, defaults []netip.Prefix) (Config, error) {
 	doc, sec, err := parseDocument(netconf)
 	if err != nil {

@@ -23,6 +23,7 @@ const (
 var (
 	ErrDecode      = errors.New("network configuration cannot be decoded")        // 6
 	ErrConfig      = errors.New("network configuration is not valid")             // 7
+	ErrField       = errors.New("network configuration has an unknown key")       // 2
 	ErrNoRange     = errors.New("network configuration names no range")           // 7
 	ErrEnvironment = errors.New("CNI environment variable is not valid")          // 4
 	ErrLocked      = errors.New("reservations are locked by another process")     // 11
@@ -46,7 +47,7 @@ func errorf(class error, format string, args ...any) error {
 }
 
 // CNIError gives err the code that the CNI specification, or [CodeFull] and its
-// neighbours, have for it: an address range that is full 100, a requested
+// neighbours, have for it: an unknown key 2, an address range that is full 100, a requested
 // address that is taken 101, a second allocation 102, a reservation that CHECK
 // misses 103, a lock that is not free in time 11, a configuration that is not
 // valid 7 or cannot be decoded 6, an environment variable 4, files 5, anything
@@ -74,6 +75,7 @@ func code(err error) uint {
 		{ErrHeld, CodeHeld},
 		{ErrMissing, CodeMissing},
 		{ErrDecode, types.ErrDecodingFailure},
+		{ErrField, types.ErrUnsupportedField},
 		{ErrConfig, types.ErrInvalidNetworkConfig},
 		{ErrNoRange, types.ErrInvalidNetworkConfig},
 		{ErrEnvironment, types.ErrInvalidEnvironmentVariables},

@@ -16,9 +16,9 @@ func decodeStrict(b []byte, into any, where string, known []string) error {
 	if err := decode(b, &keys, where); err != nil {
 		return err
 	}
-	for key := range keys {
+	for key, value := range keys {
 		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, key) }) {
-			return errorf(ErrConfig, "unknown key %q in %s; known are %s", key, where, strings.Join(known, ", "))
+			return errorf(ErrField, "unknown key %q with value %.200s in %s; known are %s", key, value, where, strings.Join(known, ", "))
 		}
 	}
 	return decode(b, into, where)

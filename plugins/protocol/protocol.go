@@ -1,12 +1,17 @@
 // Package protocol is what Ropeway's plugins share of the CNI protocol: how
-// they start and fail, and the runtime's list of attachments that GC is to keep.
+// they are called and fail, and the runtime's list of attachments that GC is to
+// keep.
 package protocol
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -24,49 +29,160 @@ func Main(verbs skel.CNIFuncs, about string) {
 func MainAs(verbs skel.CNIFuncs, versions version.PluginInfo, about string) {
 	// A runtime that went away must not kill the undoing of an ADD.
 	signal.Ignore(syscall.SIGPIPE)
-	// The specification has CNI_PATH as optional, skel has not.
-	if os.Getenv("CNI_PATH") == "" {
-		_ = os.Setenv("CNI_PATH", filepath.Dir(os.Args[0]))
-	}
-	reached := false
-	err := skel.PluginMainFuncsWithError(marked(verbs, &reached), versions, about)
-	if err == nil {
-		return
-	}
-	if !reached {
-		err = withRemedy(err)
-	}
-	if printErr := err.Print(); printErr != nil {
-		fmt.Fprintln(os.Stderr, err, printErr)
-	}
-	os.Exit(1)
+	p := Program{Verbs: verbs, Versions: versions, About: about}
+	os.Exit(p.Run(Process{Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Path: os.Args[0]}))
 }
 
-// marked notes that a verb was reached: errors before are skel's.
-func marked(verbs skel.CNIFuncs, reached *bool) skel.CNIFuncs {
-	mark := func(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
-		return func(args *skel.CmdArgs) error {
-			*reached = true
-			return verb(args)
+// Program is a plugin. It does what package skel of the CNI project does, and
+// beyond it: VERSION answers in the version that it was asked in, errors say
+// which version they are of, as the specification has it, standard input is
+// bounded, and a panic is an error like any other.
+type Program struct {
+	Verbs    skel.CNIFuncs
+	Versions version.PluginInfo
+	About    string // one line, for who calls the plugin by hand
+}
+
+// Process is what a run of a program has of its process.
+type Process struct {
+	Getenv         func(key string) string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Path           string // of the program; its directory stands in for CNI_PATH
+}
+
+// Run runs one verb and returns the exit code.
+func (p Program) Run(in Process) (exit int) {
+	command := in.Getenv("CNI_COMMAND")
+	if command == "" {
+		fmt.Fprintf(in.Stderr, "%s\nCNI versions: %v\n", p.About, p.Versions.SupportedVersions())
+		if in.Getenv("CNI_CONTAINERID") == "" {
+			return 0 // a person looks
 		}
 	}
-	return skel.CNIFuncs{
-		Add: mark(verbs.Add), Del: mark(verbs.Del), Check: mark(verbs.Check),
-		Status: mark(verbs.Status), GC: mark(verbs.GC),
+	spoken := version.Current() // until the configuration says another
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(in.Stderr, "%s", debug.Stack())
+			in.fail(spoken, types.NewError(types.ErrInternal, fmt.Sprintf("%s: the plugin panicked: %v; this is a bug: report it with what it wrote to standard error", command, r), ""))
+			exit = 1
+		}
+	}()
+	err := p.run(command, in, &spoken)
+	if err == nil {
+		return 0
+	}
+	in.fail(spoken, err)
+	return 1
+}
+
+func (p Program) run(command string, in Process, spoken *string) *types.Error {
+	stdin, err := readInput(in.Stdin)
+	if err != nil {
+		return err
+	}
+	asked := askedVersion(stdin)
+	if p.supports(asked) {
+		*spoken = asked
+	}
+	if command == "VERSION" {
+		return p.printVersions(in, asked)
+	}
+	verb, known := p.verb(command)
+	if !known {
+		return types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("CNI_COMMAND: %q is none of ADD, DEL, CHECK, STATUS, GC and VERSION; the runtime must set it to one", command), "")
+	}
+	args, err := arguments(command, in, stdin)
+	if err != nil {
+		return err
+	}
+	if err := checkInput(stdin); err != nil {
+		return err
+	}
+	if !p.supports(asked) {
+		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("cniVersion %q is none of %v; set one of these", asked, p.Versions.SupportedVersions()), "")
+	}
+	if !reaches(asked, verb.since) {
+		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("cniVersion %q has no %s; set %s or later", asked, command, verb.since), "")
+	}
+	return codeOf(verb.run(args))
+}
+
+// verb is one command and the version that brought it.
+type verb struct {
+	run   func(*skel.CmdArgs) error
+	since string
+}
+
+func (p Program) verb(command string) (verb, bool) {
+	v, ok := map[string]verb{
+		"ADD": {p.Verbs.Add, "0.1.0"}, "DEL": {p.Verbs.Del, "0.1.0"}, "CHECK": {p.Verbs.Check, "0.4.0"},
+		"STATUS": {p.Verbs.Status, "1.1.0"}, "GC": {p.Verbs.GC, "1.1.0"},
+	}[command]
+	return v, ok
+}
+
+func (p Program) supports(asked string) bool {
+	return (&version.Reconciler{}).Check(asked, p.Versions) == nil
+}
+
+func reaches(asked, since string) bool {
+	reached, err := version.GreaterThanOrEqualTo(asked, since)
+	return err == nil && reached
+}
+
+// printVersions answers VERSION in the version of the question, as far as the
+// plugin speaks it.
+func (p Program) printVersions(in Process, asked string) *types.Error {
+	if !p.supports(asked) {
+		asked = version.Current()
+	}
+	b, err := json.Marshal(struct {
+		CNIVersion        string   `json:"cniVersion"`
+		SupportedVersions []string `json:"supportedVersions"`
+	}{asked, p.Versions.SupportedVersions()})
+	if err == nil {
+		_, err = fmt.Fprintf(in.Stdout, "%s\n", b)
+	}
+	if err != nil {
+		return types.NewError(types.ErrIOFailure, fmt.Sprintf("print the versions: %v", err), "")
+	}
+	return nil
+}
+
+// fail prints an error in the form of the specification, which has the version
+// that the library's type lacks.
+func (in Process) fail(spoken string, e *types.Error) {
+	b, err := json.MarshalIndent(struct {
+		CNIVersion string `json:"cniVersion"`
+		Code       uint   `json:"code"`
+		Msg        string `json:"msg"`
+		Details    string `json:"details,omitempty"`
+	}{spoken, e.Code, e.Msg, e.Details}, "", "    ")
+	if err == nil {
+		_, err = fmt.Fprintf(in.Stdout, "%s\n", b)
+	}
+	if err != nil {
+		fmt.Fprintln(in.Stderr, e, err)
 	}
 }
 
-// withRemedy says what to do about an error that skel found, which names only
-// what is wrong.
-func withRemedy(err *types.Error) *types.Error {
-	remedies := map[uint]string{
-		types.ErrIncompatibleCNIVersion:      "set cniVersion to one that the plugin supports; STATUS and GC need 1.1.0, CHECK 0.4.0",
-		types.ErrInvalidEnvironmentVariables: "the runtime must set CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS and CNI_IFNAME as the CNI specification says",
-		types.ErrDecodingFailure:             "the network configuration must be one JSON object; check it with: python3 -m json.tool",
-		types.ErrInvalidNetworkConfig:        "the network's name must begin with a letter or digit and go on with these, '_', '.' or '-'",
+func codeOf(err error) *types.Error {
+	if err == nil {
+		return nil
 	}
-	if remedy, ok := remedies[err.Code]; ok {
-		return types.NewError(err.Code, err.Msg+"; "+remedy, err.Details)
+	var e *types.Error
+	if errors.As(err, &e) {
+		return e
 	}
-	return err
+	return types.NewError(types.ErrInternal, err.Error(), "")
+}
+
+// pathOf is CNI_PATH, which the specification has as optional: without it the
+// other plugins are where this one is.
+func (in Process) pathOf() string {
+	if path := in.Getenv("CNI_PATH"); path != "" {
+		return path
+	}
+	return filepath.Dir(in.Path)
 }

@@ -186,7 +186,7 @@ func (p plugin) loadConfig(netconf []byte, cniArgs string) (ipam.Config, error) 
 // unavailable makes err one of STATUS, unless the configuration is to blame.
 func unavailable(err error) error {
 	e := ipam.CNIError(err)
-	if e.Code == types.ErrInvalidNetworkConfig || e.Code == types.ErrDecodingFailure {
+	if e.Code == types.ErrInvalidNetworkConfig || e.Code == types.ErrDecodingFailure || e.Code == types.ErrUnsupportedField {
 		return e
 	}
 	return types.NewError(types.ErrPluginNotAvailable, e.Error(), "")

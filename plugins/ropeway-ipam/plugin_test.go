@@ -181,7 +181,7 @@ func TestStatusSaysWhyAnAddWouldFail(t *testing.T) {
 	b.want(ipam.CodeFull, "10.1.0.0/30 is full (1 of 1 in use)", "ADD", "more", conf)
 	b.boot = "next boot"
 	b.want(0, "", "STATUS", "", conf)
-	b.want(7, "unknown key", "STATUS", "", b.conf("1.1.0", `,"bogus":1`, ""))
+	b.want(2, "unknown key", "STATUS", "", b.conf("1.1.0", `,"bogus":1`, ""))
 	if err := os.RemoveAll(b.dataDir); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestBadInputGetsTheRightCode(t *testing.T) {
 	b := newBench(t)
 	b.want(6, "not valid JSON", "ADD", "abc", `{`)
 	b.want(6, "not valid JSON", "DEL", "abc", `{`)
-	b.want(7, `"bogus"`, "ADD", "abc", b.conf("1.1.0", `,"bogus":1`, ""))
+	b.want(2, `"bogus"`, "ADD", "abc", b.conf("1.1.0", `,"bogus":1`, ""))
 	b.want(7, `"a/b"`, "DEL", "abc", `{"name":"a/b"}`)
 	b.want(4, "CNI_CONTAINERID", "ADD", "a/b", b.conf("1.1.0", dual, ""))
 }

@@ -166,10 +166,10 @@ func checkKeys(stdin []byte) error {
 		return failf(types.ErrDecodingFailure, "network configuration is not a JSON object: %w", err)
 	}
 	names := knownKeys()
-	for key := range keys {
+	for key, value := range keys {
 		known := slices.ContainsFunc(names, func(k string) bool { return strings.EqualFold(k, key) })
 		if !known && !strings.HasPrefix(key, "cni.dev/") {
-			return failf(types.ErrInvalidNetworkConfig, "unknown key %q in the network configuration; known are %s", key, strings.Join(names, ", "))
+			return failf(types.ErrUnsupportedField, "unknown key %q with value %.200s in the network configuration; known are %s", key, value, strings.Join(names, ", "))
 		}
 	}
 	return nil

@@ -55,7 +55,7 @@ func TestBadConfigurationIsRefusedWithItsCause(t *testing.T) {
 		"name with a slash":  {conf: n.conf("name", "../demo"), code: types.ErrInvalidNetworkConfig, words: []string{"../demo"}},
 		"unknown version":    {conf: n.conf("cniVersion", "9.9.9"), code: types.ErrIncompatibleCNIVersion, words: []string{"9.9.9"}},
 		"too old version":    {conf: n.conf("cniVersion", "0.2.0"), code: types.ErrIncompatibleCNIVersion, words: []string{"0.2.0"}},
-		"unknown key":        {conf: n.conf("podCIDR", "10.1.0.0/24"), code: types.ErrInvalidNetworkConfig, words: []string{`"podCIDR"`, "podCIDRs"}},
+		"unknown key":        {conf: n.conf("podCIDR", "10.1.0.0/24"), code: types.ErrUnsupportedField, words: []string{`"podCIDR"`, `"10.1.0.0/24"`, "podCIDRs"}},
 		"wrong type":         {conf: n.conf("mtu", "large"), code: types.ErrDecodingFailure, words: []string{"mtu", "string"}},
 		"negative MTU":       {conf: n.conf("mtu", -1), code: types.ErrInvalidNetworkConfig, words: []string{"mtu -1"}},
 		"huge MTU":           {conf: n.conf("mtu", 70000), code: types.ErrInvalidNetworkConfig, words: []string{"mtu 70000"}},

@@ -78,8 +78,7 @@ func (d delegate) run(ctx context.Context, verb string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = append(os.Environ(),
 		"CNI_COMMAND="+verb, "CNI_CONTAINERID="+d.args.ContainerID, "CNI_NETNS="+d.args.Netns,
-		"CNI_IFNAME="+d.args.IfName, "CNI_ARGS="+d.args.Args, "CNI_PATH="+d.args.Path,
-		"CNI_NETNS_OVERRIDE=") // ours is no rule for others
+		"CNI_IFNAME="+d.args.IfName, "CNI_ARGS="+d.args.Args, "CNI_PATH="+d.args.Path)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.netconf), &stdout, &stderr
 	cmd.WaitDelay = time.Second // children of a killed plugin may hold the pipes
 	if err = cmd.Run(); err == nil {

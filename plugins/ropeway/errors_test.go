@@ -41,6 +41,7 @@ func constantsIn(t *testing.T, path, prefix string) map[string]string {
 func TestTableOfErrorCodesIsTheCodes(t *testing.T) {
 	want := map[string]string{}
 	for name, code := range map[string]uint{
+		"ErrUnsupportedField":       types.ErrUnsupportedField,
 		"ErrIncompatibleCNIVersion": types.ErrIncompatibleCNIVersion, "ErrInvalidEnvironmentVariables": types.ErrInvalidEnvironmentVariables,
 		"ErrIOFailure": types.ErrIOFailure, "ErrDecodingFailure": types.ErrDecodingFailure,
 		"ErrInvalidNetworkConfig": types.ErrInvalidNetworkConfig, "ErrInvalidNetNS": types.ErrInvalidNetNS,

@@ -37,9 +37,6 @@ import (
 )
 
 func main() {
-	// skel looks whether the namespace is the plugin's own, too, but only after
-	// ADD has been there; we have refused it by then.
-	_ = os.Setenv("CNI_NETNS_OVERRIDE", "1")
 	p := plugin{stdout: os.Stdout}
 	protocol.Main(p.funcs(), "CNI plugin ropeway: attaches a pod to its node")
 }
