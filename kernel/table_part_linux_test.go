@@ -148,3 +148,25 @@ func TestForgetUDPForgetsWhatMatchesAndNothingElse(t *testing.T) {
 		t.Errorf("left: %v", seen)
 	}
 }
+
+// Two that find no table both make it: the second comes while the first is
+// between reading and writing.
+func TestTwoThatMakeTheTableAtOnceMakeEachRuleOnce(t *testing.T) {
+	s := newNftSpace(t)
+	want := withHostPorts(&Table{})
+	part := PartOf(want)
+	other := func() {
+		if err := updateTable(t.Context(), s.ns, part, func(*Table) *Table { return want.clone() }); err != nil {
+			t.Error(err)
+		}
+	}
+	var once sync.Once
+	err := updateTable(t.Context(), s.ns, part, func(*Table) *Table {
+		once.Do(other)
+		return want.clone()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.holds(want)
+}

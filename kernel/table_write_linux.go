@@ -149,6 +149,8 @@ func (w tableWriter) addChain(c nftAddChain) error {
 		chain.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.chain.Priority))
 		chain.Policy = &policy
 		w.nft.AddChain(chain)
+		// Somebody else may have made it meanwhile, and given it the same rules.
+		w.nft.FlushChain(chain)
 		return nil
 	}
 	return fmt.Errorf("no hook %q", c.chain.Hook)
