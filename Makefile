@@ -11,13 +11,13 @@ GOTESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0
 LINTER    := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The names under which Debian and Ubuntu package what the tests call.
-PACKAGES := iproute2 nftables iptables ethtool ipvsadm procps iputils-ping qemu-system-x86 busybox-static kmod
+PACKAGES := iproute2 nftables iptables ethtool ipvsadm procps iputils-ping qemu-system-x86 busybox-static kmod e2fsprogs
 
 COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image manifests deps test demo kill-points bench kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
+.PHONY: help build image manifests deps test demo kill-points power-cuts bench kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test: deps build ## unit, property, fuzz-seed and lab tests, here and in a Debia
 
 kill-points: deps build ## kill ADD and DEL at every system call, and recover in every way (root, an hour)
 	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) ROPEWAY_CRASH=every $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 3h -run 'Killed' ./integration/crash
+
+power-cuts: deps build ## cut the power at every write of a disk, on each file system, and of a machine (root, an hour)
+	@integration/packages.sh e2fsprogs xfsprogs btrfs-progs
+	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) ROPEWAY_CRASH=every $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 3h -run 'PowerCut' ./integration/crash
 
 bench: deps build ## pod start and stop against the reference plugins, in one run (root)
 	$(GO) run ./integration/bench

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,10 +33,11 @@ type Node struct {
 	PodCIDRs []string
 }
 
-// Attachment is a container's interface eth0.
+// Attachment is a container's interface.
 type Attachment struct {
-	ID    string
-	Netns string
+	ID     string
+	Netns  string
+	ifName string // empty: eth0
 	// HostPort leads to the pod's port 80 by TCP and UDP; 0 is none.
 	HostPort int
 }
@@ -65,9 +67,10 @@ func (n *Node) conf(a Attachment, more map[string]any) []byte {
 }
 
 func (n *Node) env(verb string, a Attachment) []string {
+	ifName := cmp.Or(a.ifName, "eth0")
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "CNI_COMMAND=" + verb, "CNI_CONTAINERID=" + a.ID, "CNI_NETNS=" + a.Netns,
-		"CNI_IFNAME=eth0", "CNI_PATH=" + filepath.Dir(n.Plugin),
+		"CNI_IFNAME=" + ifName, "CNI_PATH=" + filepath.Dir(n.Plugin),
 	}
 }
 
