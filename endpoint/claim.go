@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -240,4 +241,19 @@ func (s Store) unfinished(path string) (Record, error) {
 		return Record{}, fmt.Errorf("%w: it stands in %s", ErrDamaged, path)
 	}
 	return r, nil
+}
+
+// ClaimedSince returns when the attachment was claimed; it is false when nobody
+// is attaching it. The claim of a killed ADD looks like a living one, for to try
+// its lock could make a living one fail: its age tells.
+func (s Store) ClaimedSince(containerID, ifName string) (time.Time, bool) {
+	record, err := s.path(containerID, ifName)
+	if err != nil {
+		return time.Time{}, false
+	}
+	info, err := os.Lstat(claimPath(record))
+	if err != nil {
+		return time.Time{}, false
+	}
+	return info.ModTime(), true
 }

@@ -165,7 +165,7 @@ func (p *picker) takeOverTorn(ctx context.Context, set RangeSet) (netip.Addr, Ra
 }
 
 func errFull(set RangeSet, used, total uint64) error {
-	return errorf(ErrFull, "%s is full (%d of %d in use); delete pods or widen the range", set, used, total)
+	return errorf(ErrFull, "%s is full (%d of %d in use); delete pods or widen the range; see: ropewayctl ipam ls", set, used, total)
 }
 
 // total counts the addresses that pods can have, at most MaxUint64.

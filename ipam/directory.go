@@ -40,7 +40,8 @@ func (d directory) names() ([]string, error) {
 // read returns who holds a. It is false when nobody does: there is no file, or
 // one that a crash left torn, or something that is no file.
 func (d directory) read(a netip.Addr) (Attachment, bool, error) {
-	f, err := os.Open(d.path(a.String()))
+	// Without waiting: a pipe under the name would hold the lock for ever.
+	f, err := os.OpenFile(d.path(a.String()), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Attachment{}, false, nil
 	}

@@ -158,7 +158,7 @@ func TestFullRangeGivesNothingOfEitherFamily(t *testing.T) {
 	if !errors.Is(err, ErrFull) || CNIError(err).Code != CodeFull {
 		t.Fatalf("full range gives %v", err)
 	}
-	same(t, "text", "allocate address for container more: 10.1.0.0/30 is full (1 of 1 in use); delete pods or widen the range", err.Error())
+	same(t, "text", "allocate address for container more: 10.1.0.0/30 is full (1 of 1 in use); delete pods or widen the range; see: ropewayctl ipam ls", err.Error())
 	same(t, "files", before, ls(t, c))
 	release(t, s, "abc")
 	same(t, "after a DEL", []string{"fd00:1::3", "10.1.0.2"}, allocate(t, s, c, "more"))

@@ -25,7 +25,7 @@ func main() {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(statusCommand(), labCommand())
+	root.AddCommand(statusCommand(), ipamCommand(), labCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ropewayctl:", err)
 		stop()
