@@ -14,7 +14,7 @@ import (
 type Node struct {
 	BootID   string         `json:"bootID"`   // boot in which the daemon wrote it
 	Name     string         `json:"name"`     // this node
-	Mode     string         `json:"mode"`     // for messages only
+	Mode     string         `json:"mode"`     // for messages, and for STATUS to know whether there is a tunnel
 	PodCIDRs []netip.Prefix `json:"podCIDRs"` // at most one of each family
 	MTU      int            `json:"mtu"`      // bytes, of a pod's interface
 	// Sources are the preferred source addresses of the node towards its own

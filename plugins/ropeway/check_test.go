@@ -13,7 +13,7 @@ import (
 )
 
 // withPrevResult puts a result into a network configuration.
-func withPrevResult(t *testing.T, conf string, r *types100.Result) string {
+func withPrevResult(t testing.TB, conf string, r *types100.Result) string {
 	t.Helper()
 	var c map[string]any
 	if err := json.Unmarshal([]byte(conf), &c); err != nil {

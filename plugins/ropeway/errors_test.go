@@ -45,7 +45,7 @@ func TestTableOfErrorCodesIsTheCodes(t *testing.T) {
 		"ErrIncompatibleCNIVersion": types.ErrIncompatibleCNIVersion, "ErrInvalidEnvironmentVariables": types.ErrInvalidEnvironmentVariables,
 		"ErrIOFailure": types.ErrIOFailure, "ErrDecodingFailure": types.ErrDecodingFailure,
 		"ErrInvalidNetworkConfig": types.ErrInvalidNetworkConfig, "ErrInvalidNetNS": types.ErrInvalidNetNS,
-		"ErrTryAgainLater": types.ErrTryAgainLater, "ErrPluginNotAvailable": types.ErrPluginNotAvailable,
+		"ErrTryAgainLater": types.ErrTryAgainLater, "ErrPluginNotAvailable": types.ErrPluginNotAvailable, "ErrLimitedConnectivity": types.ErrLimitedConnectivity,
 		"ErrInternal": types.ErrInternal,
 	} {
 		want[name] = fmt.Sprint(code)

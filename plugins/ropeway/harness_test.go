@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 
 // newNetns makes a network namespace that lives until the test ends and
 // returns its path.
-func newNetns(t *testing.T) string {
+func newNetns(t testing.TB) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
@@ -65,7 +65,7 @@ func newNetns(t *testing.T) string {
 }
 
 // dropNetns unmounts a namespace; one that is gone already is fine.
-func dropNetns(t *testing.T, path string) {
+func dropNetns(t testing.TB, path string) {
 	t.Helper()
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 		t.Errorf("unmount %s: %v", path, err)
@@ -96,7 +96,7 @@ func in(t testing.TB, netns string, f func()) {
 
 // testNode is a node: a namespace and directories of its own.
 type testNode struct {
-	t        *testing.T
+	t        testing.TB
 	netns    string
 	state    statedir.Dir
 	networks string
@@ -104,7 +104,7 @@ type testNode struct {
 	wrapper  []string // command that runs the plugin; none as a rule
 }
 
-func newNode(t *testing.T) *testNode {
+func newNode(t testing.TB) *testNode {
 	t.Helper()
 	n := &testNode{
 		t: t, netns: newNetns(t),

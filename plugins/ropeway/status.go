@@ -2,21 +2,25 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
-// status says whether an ADD would succeed now, with code 50 and the reason
-// if not.
+// status says whether an ADD would succeed now and its pod be reachable, with
+// the reason if not: code 50, or 51 when that is true of running pods, too.
 func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	c, err := parseConf(args.StdinData, args.Args)
 	if err != nil {
@@ -30,7 +34,15 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return unavailable(err)
 	}
+	if !c.standalone() {
+		if err = c.checkNode(ctx, node); err != nil {
+			return err
+		}
+	}
 	if err = writable(string(c.StateDir)); err != nil {
+		return unavailable(err)
+	}
+	if err = c.checkKernel(ctx); err != nil {
 		return unavailable(err)
 	}
 	if c.IPAMType != inProcess {
@@ -41,6 +53,11 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
+	if hasIPv6(cfg.RangeSets) {
+		if err = kernel.HasIPv6(); err != nil {
+			return unavailable(err)
+		}
+	}
 	if err := ipam.Open(cfg.Dir(), bootID).Ready(ctx, cfg); err != nil {
 		return unavailable(err)
 	}
@@ -49,6 +66,43 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 
 func unavailable(err error) error {
 	return failf(types.ErrPluginNotAvailable, "%w", statedir.Explain(err))
+}
+
+// checkKernel looks for what every ADD needs of the kernel, and, where the
+// runtime may ask for host ports, for what these need.
+func (c conf) checkKernel(ctx context.Context) error {
+	if err := kernel.CanLinkPods(); err != nil {
+		return err
+	}
+	if !c.hasCapability("portMappings") {
+		return nil
+	}
+	if _, err := kernel.HasTable(ctx); err != nil {
+		return fmt.Errorf("host ports: %w", err)
+	}
+	return nil
+}
+
+// hasCapability says whether the configuration announces a capability.
+func (c conf) hasCapability(name string) bool {
+	var doc struct {
+		Capabilities map[string]any `json:"capabilities"`
+	}
+	if err := json.Unmarshal(c.raw, &doc); err != nil {
+		return false // of another type; the runtime takes it for none, too
+	}
+	for key, value := range doc.Capabilities {
+		if strings.EqualFold(key, name) && value != false {
+			return true
+		}
+	}
+	return false
+}
+
+func hasIPv6(sets []ipam.RangeSet) bool {
+	return slices.ContainsFunc(sets, func(s ipam.RangeSet) bool {
+		return slices.ContainsFunc(s, func(r ipam.Range) bool { return r.Subnet.Addr().Is6() })
+	})
 }
 
 // writable tries what ADD will do in dir, or in the nearest directory above
