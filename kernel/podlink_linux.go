@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,11 +24,11 @@ type attachment struct {
 // AttachSteps are what makes the pod link, in order. The link's own step
 // covers the undoing of all later ones: what hangs on a link goes with it.
 // The pod's loopback stays up, since others may have come to use it.
-func (n *PodNetns) AttachSteps(l PodLink) []Step {
+func (n *PodNetns) AttachSteps(ctx context.Context, l PodLink) []Step {
 	a := &attachment{PodNetns: n, PodLink: l}
 	return []Step{
 		{Name: "bring up the pod's loopback", Do: a.raiseLoopback},
-		{Name: "create the pod link", Do: a.createLink, Undo: a.deleteLink},
+		{Name: "create the pod link", Do: func() error { return a.createLink(ctx) }, Undo: a.deleteLink},
 		{Name: "configure the host end", Do: a.configureHostEnd},
 		{Name: "set the gateway's addresses on the host end", Do: a.setGatewayAddresses},
 		{Name: "bring up the host end", Do: a.raiseHostEnd},
@@ -55,7 +56,7 @@ func (a *attachment) raiseLoopback() error {
 	return nil
 }
 
-func (a *attachment) createLink() error {
+func (a *attachment) createLink(ctx context.Context) error {
 	gatewayMAC := GatewayMAC()
 	veth := netlink.NewVeth(netlink.NewLinkAttrs())
 	veth.Name = a.HostName
@@ -66,7 +67,14 @@ func (a *attachment) createLink() error {
 	veth.PeerHardwareAddr = a.MAC[:]
 	veth.PeerTxQLen = -1
 	veth.PeerNamespace = netlink.NsFd(a.fd)
-	if err := a.host.LinkAdd(veth); err != nil {
+	err := a.host.LinkAdd(veth)
+	if errors.Is(err, unix.EEXIST) {
+		// One that was detached just now may have the name still.
+		if err = DeleteRetired(ctx); err == nil {
+			err = a.host.LinkAdd(veth)
+		}
+	}
+	if err != nil {
 		if errors.Is(err, unix.EEXIST) {
 			err = ErrLinkExists
 		}
@@ -291,33 +299,22 @@ func (a *attachment) podReceives() bool {
 	return true
 }
 
-// DetachPodLink deletes the link whose host end has that name, and with it
-// the pod's end, addresses, routes and neighbours. One that is gone is no
-// error.
-func DetachPodLink(hostName string) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("open a netlink socket: %w", err)
-	}
-	defer h.Close()
-	return deleteLink(h, hostName)
-}
-
-// HasHostLink says whether the caller's namespace has a link of that name.
+// HasHostLink says whether the caller's namespace has a link of that name that
+// is in use.
 func HasHostLink(hostName string) (bool, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return false, fmt.Errorf("open a netlink socket: %w", err)
 	}
 	defer h.Close()
-	_, err = h.LinkByName(hostName)
+	link, err := h.LinkByName(hostName)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for link %s: %w", hostName, err)
 	}
-	return true, nil
+	return link.Attrs().Group != RetiredGroup, nil
 }
 
 func deleteLink(h *netlink.Handle, name string) error {

@@ -57,7 +57,7 @@ func testLink() kernel.PodLink {
 
 func attach(t *testing.T, n *kernel.PodNetns, l kernel.PodLink) {
 	t.Helper()
-	for _, s := range n.AttachSteps(l) {
+	for _, s := range n.AttachSteps(t.Context(), l) {
 		if err := s.Do(); err != nil {
 			t.Errorf("%s: %v", s.Name, err)
 		}
@@ -77,13 +77,17 @@ func TestPodLinkPassesItsOwnCheckUntilItIsDetached(t *testing.T) {
 		if err := n.Check(l); err != nil {
 			t.Errorf("check: %v", err)
 		}
-		for range 2 { // what is gone is no error
-			if err := kernel.DetachPodLink(l.HostName); err != nil {
-				t.Errorf("detach: %v", err)
+		for _, want := range []bool{true, false} { // what is gone is no error
+			found, err := kernel.RetirePodLink(l.HostName)
+			if err != nil || found != want {
+				t.Errorf("retire: %v, %v, want %v", found, err, want)
+			}
+			if err := kernel.DeleteRetired(t.Context()); err != nil {
+				t.Errorf("delete: %v", err)
 			}
 		}
 		for _, exists := range []func() (bool, error){
-			func() (bool, error) { return n.HasLink(l.Name) },
+			func() (bool, error) { return n.HasLink(t.Context(), l.Name) },
 			func() (bool, error) { return kernel.HasHostLink(l.HostName) },
 		} {
 			if left, err := exists(); left || err != nil {
@@ -108,7 +112,7 @@ func TestPodLinkIsNotMadeTwice(t *testing.T) {
 		attach(t, n, l)
 		again := l
 		again.Name = "eth1"
-		for _, s := range n.AttachSteps(again) {
+		for _, s := range n.AttachSteps(t.Context(), again) {
 			if err = s.Do(); err != nil {
 				break
 			}

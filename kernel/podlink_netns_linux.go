@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,17 @@ func OpenPodNetns(path string) (*PodNetns, error) {
 	return n, nil
 }
 
+// OwnNetns identifies the caller's network namespace on this machine.
+func OwnNetns() (uint64, error) {
+	var own unix.Stat_t
+	if err := unix.Stat(ownNetns, &own); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: ownNetns, Err: err}
+	}
+	return own.Ino, nil
+}
+
+const ownNetns = "/proc/thread-self/ns/net"
+
 // CheckPodNetns says whether path can be a pod's namespace, with the errors of
 // [OpenPodNetns], without opening sockets.
 func CheckPodNetns(path string) error {
@@ -62,8 +74,20 @@ func (n *PodNetns) Close() {
 	_ = unix.Close(n.fd)
 }
 
-// HasLink says whether an interface of that name is in the pod's namespace.
-func (n *PodNetns) HasLink(name string) (bool, error) {
+// HasLink says whether an interface of that name is in the pod's namespace. The
+// end of a link that was detached just now it deletes.
+func (n *PodNetns) HasLink(ctx context.Context, name string) (bool, error) {
+	found, err := n.hasLink(name)
+	if !found || err != nil {
+		return false, err
+	}
+	if err := DeleteRetired(ctx); err != nil {
+		return false, err
+	}
+	return n.hasLink(name)
+}
+
+func (n *PodNetns) hasLink(name string) (bool, error) {
 	_, err := n.pod.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return false, nil
@@ -117,9 +141,8 @@ func isOwnNetns(fd int) (bool, error) {
 	if err := unix.Fstat(fd, &given); err != nil {
 		return false, err
 	}
-	const self = "/proc/thread-self/ns/net"
-	if err := unix.Stat(self, &own); err != nil {
-		return false, &os.PathError{Op: "stat", Path: self, Err: err}
+	if err := unix.Stat(ownNetns, &own); err != nil {
+		return false, &os.PathError{Op: "stat", Path: ownNetns, Err: err}
 	}
 	return given.Dev == own.Dev && given.Ino == own.Ino, nil
 }

@@ -119,7 +119,7 @@ func (c *conn) readPodLinks(ctx context.Context, r *reading) error {
 	for _, l := range links {
 		a := l.Attrs()
 		switch {
-		case !isPodLink(a.Name):
+		case !isPodLink(a.Name), a.Group == RetiredGroup:
 		case a.Flags&net.FlagUp != 0:
 			r.snapshot.PodLinks[a.Name] = AdminUp
 		default:

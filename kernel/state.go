@@ -79,7 +79,7 @@ type Interface struct {
 type Snapshot struct {
 	State      State
 	Interfaces []Interface      // sorted by name
-	PodLinks   map[string]Admin // host ends of pod links
+	PodLinks   map[string]Admin // host ends of pod links that are in use
 	Firewalls  []Firewall       // of others, that drop; sorted by chain
 }
 

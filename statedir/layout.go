@@ -1,6 +1,9 @@
 package statedir
 
-import "path/filepath"
+import (
+	"fmt"
+	"path/filepath"
+)
 
 const (
 	// DefaultDir holds Ropeway's own state.
@@ -33,6 +36,18 @@ func (d Dir) Log() string { return filepath.Join(string(d), "log") }
 
 // RequestsSocket is where the daemon listens for reports of the plugin.
 func (d Dir) RequestsSocket() string { return filepath.Join(string(d), "requests.sock") }
+
+// RetiredSocket is where the daemon of a network namespace, which is given by its
+// inode, listens for links to delete: one that runs elsewhere does not see them.
+func (d Dir) RetiredSocket(netns uint64) string {
+	return filepath.Join(string(d), fmt.Sprintf("retired-%d.sock", netns))
+}
+
+// RetiredSockets are those that exist, of whatever network namespace.
+func (d Dir) RetiredSockets() []string {
+	found, _ := filepath.Glob(filepath.Join(string(d), "retired-*.sock")) // fails for no pattern like this
+	return found
+}
 
 // Socket is the daemon's local status socket.
 func (d Dir) Socket() string { return filepath.Join(string(d), "ropewayd.sock") }

@@ -80,6 +80,7 @@ func serve(ctx context.Context, cfg Config, l *lives) (err error) {
 	wait.Go(func() { show.probe(ctx) })
 	wait.Go(func() { config.run(ctx, cancel) })
 	wait.Go(func() { countRequests(ctx, cfg.StateDir, l.metrics, log) })
+	wait.Go(func() { sweepLinks(ctx, cfg.StateDir, settings.Resync, log) })
 	log.Info("start", "node", cfg.Node, "mode", cfg.Mode, "source", settings.SourceName, "stateDir", cfg.StateDir)
 	if err := loop.Run(ctx); err != nil {
 		log.Error("stop", "cause", err.Error())
@@ -164,7 +165,7 @@ func cleanup(ctx context.Context, cfg Config, pods reconcile.Pods) error {
 		return err
 	}
 	defer k.Close()
-	if err := reconcile.Cleanup(ctx, settings, k, pods); err != nil {
+	if err := errors.Join(kernel.DeleteRetired(ctx), reconcile.Cleanup(ctx, settings, k, pods)); err != nil {
 		lock.release()
 		return privilege(err)
 	}

@@ -42,7 +42,7 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = checkIfName(args, netns); err != nil {
+	if err = checkIfName(ctx, args, netns); err != nil {
 		return err
 	}
 	claim, err := endpoint.Store{Dir: c.StateDir.Endpoints()}.Claim(args.ContainerID, args.IfName)
@@ -60,11 +60,11 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 
 // checkIfName refuses a name that is taken, as the specification demands, and
 // those under which the kernel keeps the settings of all interfaces.
-func checkIfName(args *skel.CmdArgs, netns *kernel.PodNetns) error {
+func checkIfName(ctx context.Context, args *skel.CmdArgs, netns *kernel.PodNetns) error {
 	if args.IfName == "all" || args.IfName == "default" {
 		return failf(types.ErrInvalidEnvironmentVariables, "CNI_IFNAME: the kernel keeps the name %s to itself; choose another name", args.IfName)
 	}
-	exists, err := netns.HasLink(args.IfName)
+	exists, err := netns.HasLink(ctx, args.IfName)
 	if err != nil {
 		return kernelError(err)
 	}
@@ -96,7 +96,8 @@ func makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, claim *endpoint.C
 	if claim.Interrupted {
 		reserved.Addresses = nil // there may be more than the record tells: search
 	}
-	if err := detach(ctx, rec, bootID, allocatorOf(reserved, bootID, args), claim.Discard); err != nil {
+	// Its link may wait for being deleted: who needs the name will see to that.
+	if _, err := detach(ctx, rec, bootID, allocatorOf(reserved, bootID, args), claim.Discard); err != nil {
 		return err
 	}
 	claim.Interrupted = false
@@ -135,7 +136,7 @@ func (a *attach) run(ctx context.Context) error {
 		return err
 	}
 	link := a.podLink()
-	last := a.netns.AttachSteps(link)
+	last := a.netns.AttachSteps(ctx, link)
 	if len(a.record.HostPorts) > 0 {
 		last = append(last, kernel.Step{
 			Name: "open the host ports",

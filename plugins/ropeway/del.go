@@ -42,31 +42,55 @@ func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
 		return err
 	}
 	log.addresses = rec.Addresses
-	return detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), func() error {
+	retired, err := detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), func() error {
 		return store.Remove(args.ContainerID, args.IfName)
 	})
+	if retired {
+		err = errors.Join(err, handOver(ctx, c.StateDir))
+	}
+	return err
 }
 
-// detach removes an attachment. The record goes last: until it is forgotten,
-// another DEL can finish what this one could not. The link goes first: the
-// daemon opens no host ports of a pod without one.
-func detach(ctx context.Context, rec endpoint.Record, bootID string, source allocator, forget func() error) error {
-	ports, err := portsToClose(rec, bootID)
-	if err != nil {
+// handOver has the daemon delete retired links, for it takes the kernel as long
+// for one as for many. Where none lives, they are deleted here, and with them
+// those that a killed DEL or a daemon left.
+func handOver(ctx context.Context, dir statedir.Dir) error {
+	if netns, err := kernel.OwnNetns(); err == nil && dir.HandOver(netns) {
+		return nil
+	}
+	return deleteRetired(ctx)
+}
+
+func deleteRetired(ctx context.Context) error {
+	if err := kernel.DeleteRetired(ctx); err != nil {
 		return kernelError(err)
 	}
-	if err := kernel.DetachPodLink(rec.HostLink); err != nil {
-		return kernelError(err)
+	return nil
+}
+
+// detach removes an attachment, and says whether it has a link that remains to
+// be deleted: out of use, and nobody's any more. The record goes last: until it
+// is forgotten, another DEL can finish what this one could not. The link goes
+// first, for the daemon opens no host ports of a pod without one, and the pod
+// must not hold its address when another one gets it.
+func detach(ctx context.Context, rec endpoint.Record, bootID string, source allocator, forget func() error) (retired bool, err error) {
+	ports, err := portsToClose(rec, bootID)
+	if err != nil {
+		return false, kernelError(err)
+	}
+	retired, err = kernel.RetirePodLink(rec.HostLink)
+	if err != nil {
+		return false, kernelError(err)
 	}
 	if !ports.none() {
 		if err := ports.close(ctx); err != nil {
-			return kernelError(err)
+			return retired, kernelError(err)
 		}
 	}
 	if err := source.release(ctx); err != nil {
-		return err
+		return retired, err
 	}
-	return forget()
+	return retired, forget()
 }
 
 // recordFromConf is what is known of an attachment that has no readable

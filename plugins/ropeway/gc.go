@@ -31,7 +31,7 @@ func (p plugin) gc(ctx context.Context, args *skel.CmdArgs) (err error) {
 		return err
 	}
 	errs := removeStale(ctx, c, valid, bootID, args)
-	errs = append(errs, collectReservations(ctx, c, valid, bootID, args))
+	errs = append(errs, collectReservations(ctx, c, valid, bootID, args), deleteRetired(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return failf(codeGC, "network %s: %w", c.Name, err)
 	}
@@ -53,7 +53,7 @@ func removeStale(ctx context.Context, c conf, valid []ipam.Attachment, bootID st
 			continue
 		}
 		forget := func() error { return store.Remove(rec.ContainerID, rec.IfName) }
-		if err := detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), forget); err != nil {
+		if _, err := detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), forget); err != nil {
 			errs = append(errs, fmt.Errorf("container %s (%s): %w", rec.ContainerID, rec.IfName, err))
 		}
 	}
