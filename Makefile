@@ -11,13 +11,13 @@ GOTESTSUM := $(GO) run gotest.tools/gotestsum@v1.13.0
 LINTER    := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The names under which Debian and Ubuntu package what the tests call.
-PACKAGES := iproute2 nftables iptables ethtool ipvsadm procps iputils-ping qemu-system-x86 busybox-static kmod e2fsprogs
+PACKAGES := iproute2 nftables iptables ethtool ipvsadm procps iputils-ping strace qemu-system-x86 busybox-static kmod e2fsprogs
 
 COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image manifests deps test demo kill-points power-cuts bench kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
+.PHONY: help build image manifests deps test demo kill-points power-cuts bench bench-quick kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,11 @@ power-cuts: deps build ## cut the power at every write of a disk, on each file s
 	@integration/packages.sh e2fsprogs xfsprogs btrfs-progs
 	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) ROPEWAY_CRASH=every $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 3h -run 'PowerCut' ./integration/crash
 
-bench: deps build ## pod start and stop against the reference plugins, in one run (root)
+bench: deps ## pod start and stop against the reference plugins (8 minutes on a quiet machine) (root)
 	$(GO) run ./integration/bench
+
+bench-quick: deps ## the same cases in fewer rounds (2 minutes) (root)
+	$(GO) run ./integration/bench -quick
 
 KUBE := $(GO) run ./integration/kube/cmd/kube
 

@@ -2,105 +2,168 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
-// attacher attaches one pod after the other to a node of its own, and
-// detaches it again: one ADD and one DEL a round, the way a runtime calls the
-// plugin.
+// The steps of a round.
+const (
+	stepAdd   = "ADD"
+	stepCheck = "CHECK"
+	stepDel   = "DEL"
+	stepGone  = "gone" // from the start of DEL until the link has left the kernel
+)
+
+// attacher attaches pods to a node of its own and detaches them again: the
+// verbs of one, or those of many at a time.
 type attacher struct {
-	plugin   string
-	path     string
-	node     *namespace
-	pods     []*namespace // kept, since taking one down would disturb the next round
-	stateDir string
-	conf     map[string]any
-	pathEnv  string // where delegates are
-	count    int
+	title   string
+	network network
+	batch   int // pods a round
+	width   int // of them at a time
+	ports   bool
+	daemon  *daemon // nil: none runs
+	state   string  // directory
+
+	before []string // links of the node without pods
+	pods   []*namespace
+	made   int // attachments so far
 }
 
-// newAttacher makes a node for the plugin at path. Its state is on the disk
-// that holds dir, since a file system in memory would hide the cost of fsync.
-func newAttacher(plugin, path, dir string, conf func(stateDir string) map[string]any) (*attacher, error) {
-	state, err := os.MkdirTemp(dir, "state-*")
-	if err != nil {
-		return nil, err
+// prepare makes the namespaces of the pods. They are used again and again,
+// since taking them down would disturb whoever is next.
+func (a *attacher) prepare() (err error) {
+	for range a.batch {
+		pod, err := newNamespace()
+		if err != nil {
+			return err
+		}
+		a.pods = append(a.pods, pod)
 	}
-	node, err := newNamespace()
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(state))
-	}
-	return &attacher{
-		plugin: plugin, path: path, node: node, stateDir: state,
-		conf: conf(state), pathEnv: filepath.Dir(path),
-	}, nil
+	a.before, err = a.network.node.links()
+	return err
 }
 
-func (a *attacher) name() string { return a.plugin }
-
-func (a *attacher) round(ctx context.Context) ([]timing, error) {
-	pod, err := newNamespace()
+func (a *attacher) round(ctx context.Context) ([]sample, error) {
+	var idle time.Duration
+	if a.daemon != nil {
+		var err error
+		if idle, err = a.daemon.cpu(); err != nil {
+			return nil, err
+		}
+	}
+	pods := a.attachments()
+	added := a.each(ctx, stepAdd, pods, a.network.add)
+	samples := []sample{added}
+	attached := slices.DeleteFunc(slices.Clone(pods), func(p *attachment) bool { return len(p.result) == 0 })
+	if a.batch == 1 && len(attached) > 0 {
+		samples = append(samples, a.each(ctx, stepCheck, pods, a.network.check))
+	}
+	removed, err := a.detach(ctx, pods, attached)
 	if err != nil {
 		return nil, err
 	}
-	a.pods = append(a.pods, pod)
-	a.count++
-	id := fmt.Sprintf("bench%08d%s", a.count, strings.Repeat("0", 51)) // 64 digits, as containerd has them
-	stdin, err := json.Marshal(a.conf)
-	if err != nil {
-		return nil, err
+	samples = append(samples, removed...)
+	if a.daemon != nil {
+		if samples[0].daemon, err = a.daemon.settle(ctx, idle); err != nil {
+			return nil, err
+		}
 	}
-	add, err := a.node.exec(ctx, a.path, a.env("ADD", id, pod), stdin)
-	if err != nil {
-		return nil, err
+	for _, s := range samples {
+		// One at a time nothing may fail; of many the failures are counted.
+		if s.failed > 0 && a.batch == 1 {
+			return nil, s.failure
+		}
 	}
-	// A runtime hands DEL what ADD returned.
-	withResult := map[string]any{"prevResult": json.RawMessage(add.stdout)}
-	for k, v := range a.conf {
-		withResult[k] = v
-	}
-	if stdin, err = json.Marshal(withResult); err != nil {
-		return nil, fmt.Errorf("result of ADD %q: %w", add.stdout, err)
-	}
-	del, err := a.node.exec(ctx, a.path, a.env("DEL", id, pod), stdin)
-	if err != nil {
-		return nil, err
-	}
-	return []timing{{"ADD", add.elapsed}, {"DEL", del.elapsed}}, nil
+	return samples, nil
 }
 
-func (a *attacher) env(command, id string, pod *namespace) []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"),
-		"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + id, "CNI_IFNAME=eth0",
-		"CNI_NETNS=" + pod.path(), "CNI_PATH=" + a.pathEnv,
-		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME=pod;K8S_POD_INFRA_CONTAINER_ID=" + id,
+func (a *attacher) attachments() []*attachment {
+	var list []*attachment
+	for i := range a.batch {
+		a.made++
+		next := &attachment{id: containerID(a.made), pod: a.pods[i]}
+		if a.ports {
+			next.hostPort = 20000 + a.made%10000
+		}
+		list = append(list, next)
 	}
+	return list
+}
+
+// detach calls DEL for all, as a runtime does also after a failed ADD, and
+// waits until the links of those that were attached have gone.
+func (a *attacher) detach(ctx context.Context, all, attached []*attachment) ([]sample, error) {
+	var leaving []departure
+	for _, p := range attached {
+		d, err := watchDeparture(p.pod)
+		if err != nil {
+			return nil, err
+		}
+		defer d.close()
+		leaving = append(leaving, d)
+	}
+	start := time.Now()
+	removed := a.each(ctx, stepDel, all, a.network.del)
+	if removed.failed > 0 && a.batch == 1 {
+		return nil, removed.failure
+	}
+	gone := sample{step: stepGone, wall: removed.wall}
+	for _, d := range leaving {
+		at, err := d.wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		gone.each = append(gone.each, max(at.Sub(start), removed.least(a.batch)))
+		gone.wall = max(gone.wall, at.Sub(start))
+	}
+	return []sample{removed, gone}, nil
+}
+
+// each calls a verb for all pods, as many at a time as the attacher is wide.
+func (a *attacher) each(ctx context.Context, step string, pods []*attachment, call func(context.Context, *attachment) (spent, error)) sample {
+	queue := make(chan *attachment, len(pods))
+	for _, p := range pods {
+		queue <- p
+	}
+	close(queue)
+	result := sample{step: step}
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	start := time.Now()
+	for range min(a.width, len(pods)) {
+		workers.Go(func() {
+			for p := range queue {
+				s, err := call(ctx, p)
+				mu.Lock()
+				result.add(s, err)
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	result.wall = time.Since(start)
+	return result
 }
 
 // close takes everything down. A link that is left on the node means that DEL
 // did not do its work, and that its time is worth nothing.
 func (a *attacher) close() error {
-	links, err := a.node.links()
-	if len(links) > 0 {
-		err = fmt.Errorf("%s left %d links on its node after DEL: %s", a.plugin, len(links), strings.Join(links, " "))
+	left, err := a.network.node.links()
+	left = slices.DeleteFunc(left, func(l string) bool { return slices.Contains(a.before, l) || l == bridgeLink })
+	if len(left) > 0 {
+		err = fmt.Errorf("%s left %d links on its node after DEL: %s", a.title, len(left), strings.Join(left, " "))
+	}
+	if a.daemon != nil {
+		err = errors.Join(err, a.daemon.stop())
 	}
 	for _, pod := range a.pods {
 		err = errors.Join(err, pod.close())
 	}
-	return errors.Join(err, a.node.close(), os.RemoveAll(a.stateDir))
-}
-
-// anywhere is the default route's destination in the family of a prefix.
-func anywhere(prefix string) string {
-	if p, err := netip.ParsePrefix(prefix); err == nil && p.Addr().Is6() {
-		return "::/0"
-	}
-	return "0.0.0.0/0"
+	return errors.Join(err, a.network.node.close(), os.RemoveAll(a.state))
 }

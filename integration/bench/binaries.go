@@ -16,11 +16,10 @@ const (
 
 // binaries are what is measured, all built here in the same way.
 type binaries struct {
-	dir       string
-	ropeway   string
-	ptp       string
-	hostLocal string
-	empty     string
+	dir      string
+	ropeway  string
+	ropewayd string
+	empty    string
 }
 
 // buildBinaries builds our plugins, the pinned reference plugins and an empty
@@ -48,9 +47,12 @@ func buildBinaries(ctx context.Context, dir string) (binaries, error) {
 		module   string
 		packages []string
 	}{
-		{root, []string{ourModule + "/plugins/ropeway", ourModule + "/plugins/ropeway-ipam"}},
+		{root, []string{
+			ourModule + "/plugins/ropeway", ourModule + "/plugins/ropeway-ipam", ourModule + "/daemon/ropewayd",
+		}},
 		{filepath.Join(root, "integration", "bench", "reference"), []string{
-			referenceModule + "/plugins/main/ptp", referenceModule + "/plugins/ipam/host-local",
+			referenceModule + "/plugins/main/ptp", referenceModule + "/plugins/main/bridge",
+			referenceModule + "/plugins/ipam/host-local", referenceModule + "/plugins/meta/portmap",
 		}},
 		{empty, []string{"."}},
 	} {
@@ -60,11 +62,10 @@ func buildBinaries(ctx context.Context, dir string) (binaries, error) {
 		}
 	}
 	return binaries{
-		dir:       dir,
-		ropeway:   filepath.Join(dir, "ropeway"),
-		ptp:       filepath.Join(dir, "ptp"),
-		hostLocal: filepath.Join(dir, "host-local"),
-		empty:     filepath.Join(dir, "empty"),
+		dir:      dir,
+		ropeway:  filepath.Join(dir, "ropeway"),
+		ropewayd: filepath.Join(dir, "ropewayd"),
+		empty:    filepath.Join(dir, "empty"),
 	}, nil
 }
 
@@ -89,12 +90,12 @@ type size struct {
 
 func (b binaries) sizes() ([]size, error) {
 	var sizes []size
-	for _, path := range []string{b.ropeway, b.ptp, b.hostLocal, b.empty} {
-		info, err := os.Stat(path)
+	for _, name := range []string{"ropeway", "ptp", "bridge", "host-local", "portmap", "empty"} {
+		info, err := os.Stat(filepath.Join(b.dir, name))
 		if err != nil {
 			return nil, err
 		}
-		sizes = append(sizes, size{filepath.Base(path), info.Size()})
+		sizes = append(sizes, size{name, info.Size()})
 	}
 	return sizes, nil
 }

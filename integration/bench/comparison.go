@@ -4,95 +4,158 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 )
 
 // contender is one side of a comparison.
 type contender interface {
-	// name is what the table calls it.
-	name() string
-	// round does the work once and says how long each step took; a step may
-	// occur several times.
-	round(ctx context.Context) ([]timing, error)
+	// round does the work once and says how long each step took.
+	round(ctx context.Context) ([]sample, error)
 	// close ends the contender after its last round, and fails when its work
 	// left something behind.
 	close() error
 }
 
-// timing is how long one step of a round took.
-type timing struct {
-	step    string
-	elapsed time.Duration
+// side is a contender that is yet to begin.
+type side struct {
+	title string // what tables call it
+	open  func(ctx context.Context) (contender, error)
+	// most is in how many rounds it takes part, spread evenly, for sides that
+	// take seconds; 0: in all.
+	most extent
 }
 
-// comparison sets a contender of ours against a peer.
+// extent is how much is done in a full run and in a quick one.
+type extent struct {
+	full, quick int
+}
+
+func (e extent) of(quick bool) int {
+	if quick {
+		return e.quick
+	}
+	return e.full
+}
+
+// comparison lets contenders take turns.
 type comparison struct {
-	name string
-	what string // one round, for people
-	// open makes both sides anew.
-	open func() (subject, peer contender, err error)
-	// cases names the result of each step that is reported.
-	cases map[string]string
-	order []string // steps in the order in which they are reported
-	// limit is the highest number of rounds, for sides that take seconds; 0
-	// is none.
-	limit int
+	name   string
+	what   string // one round, for people
+	sides  []side
+	rows   []row
+	rounds extent
+	// seconds bound the time, so that a busy machine does fewer rounds.
+	seconds extent
 }
 
-// rounds that are run when so many are wanted.
-func (c comparison) rounds(wanted int) int {
-	if c.limit > 0 {
-		return min(wanted, c.limit)
-	}
-	return wanted
+// row is a result to be reported: a step of one side set against the same of
+// another.
+type row struct {
+	name          string
+	step          string
+	subject, peer int // sides
+	quantity      quantity
 }
 
-// warmUp rounds are run and forgotten: the first ones read binaries from disk
-// and load kernel modules.
-const warmUp = 3
+// quantity is what two sides are compared by.
+type quantity int
 
-// measure lets subject and peer take turns, so that whatever else the machine
-// does meets both.
-func (c comparison) measure(ctx context.Context, rounds int) (results []result, err error) {
-	subject, peer, err := c.open()
-	if err != nil {
-		return nil, err
+const (
+	latency quantity = iota // of a call: less is better
+	rate                    // of many calls at a time: more is better
+)
+
+const (
+	// warmUp rounds are run and forgotten: the first ones read binaries from
+	// disk and load kernel modules.
+	warmUp = 2
+	// fewest rounds are run however long they take.
+	fewest = 3
+)
+
+// measure runs the rounds. The order of the sides turns round with each, so
+// that whatever else the machine does, and whatever one leaves to the next,
+// meets all.
+func (c comparison) measure(ctx context.Context, quick bool) (results []result, err error) {
+	var playing []contender
+	defer func() {
+		for i, p := range playing {
+			if closeErr := p.close(); closeErr != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w", c.sides[i].title, closeErr))
+			}
+		}
+	}()
+	for _, s := range c.sides {
+		p, openErr := s.open(ctx)
+		if openErr != nil {
+			return nil, fmt.Errorf("%s: %w", s.title, openErr)
+		}
+		playing = append(playing, p)
 	}
-	defer func() { err = errors.Join(err, subject.close(), peer.close()) }()
-	ours, theirs := samples{}, samples{}
-	for i := range warmUp + rounds {
-		into, peerInto := ours, theirs
-		if i < warmUp {
-			into, peerInto = samples{}, samples{}
+	rounds := c.rounds.of(quick)
+	var history []turns
+	start := time.Now()
+	for i := range min(warmUp, rounds) + rounds {
+		late := time.Since(start) > time.Duration(c.seconds.of(quick))*time.Second
+		if late && len(history) >= fewest {
+			break
 		}
-		// Who is first changes, since the second finds warmer caches.
-		first, second := func() error { return into.add(ctx, subject) }, func() error { return peerInto.add(ctx, peer) }
-		if i%2 == 1 {
-			first, second = second, first
+		played, playErr := c.play(ctx, playing, c.present(i-warmUp, quick), i%2 == 1)
+		if playErr != nil {
+			return nil, fmt.Errorf("round %d: %w", i, playErr)
 		}
-		if err := errors.Join(first(), second()); err != nil {
-			return nil, fmt.Errorf("round %d: %w", i, err)
+		if i >= warmUp {
+			history = append(history, played)
+		} else {
+			start = time.Now()
 		}
 	}
-	for _, step := range c.order {
-		results = append(results, compare(c.cases[step], subject.name(), ours[step], peer.name(), theirs[step]))
+	for _, r := range c.rows {
+		x := r.compare(c.sides, history)
+		if math.IsNaN(x.Ratio) {
+			return nil, fmt.Errorf("%s: no call succeeded: %w", r.name, errors.Join(x.detail.subject.why, x.theirs.why))
+		}
+		results = append(results, x)
 	}
 	return results, nil
 }
 
-// samples are the timings of one contender, by step.
-type samples map[string][]time.Duration
+// present says which sides take part in a round; all do while warming up.
+func (c comparison) present(round int, quick bool) []int {
+	var sides []int
+	rounds := c.rounds.of(quick)
+	for i, s := range c.sides {
+		most := s.most.of(quick)
+		if most == 0 || most >= rounds || round < 0 || round*most/rounds != (round-1)*most/rounds || round == 0 {
+			sides = append(sides, i)
+		}
+	}
+	return sides
+}
 
-func (s samples) add(ctx context.Context, c contender) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+// turns are the samples of one round, by side and step; sides that did not
+// take part have none.
+type turns []map[string]sample
+
+func (c comparison) play(ctx context.Context, playing []contender, order []int, backwards bool) (turns, error) {
+	if backwards {
+		slices.Reverse(order)
 	}
-	timings, err := c.round(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.name(), err)
+	played := make(turns, len(playing))
+	for _, i := range order {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		samples, err := playing[i].round(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.sides[i].title, err)
+		}
+		played[i] = map[string]sample{}
+		for _, s := range samples {
+			played[i][s.step] = s
+		}
 	}
-	for _, t := range timings {
-		s[t.step] = append(s[t.step], t.elapsed)
-	}
-	return nil
+	return played, nil
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// player writes its turns into a log that both sides share.
+// player writes its turns into a log that all sides share.
 type player struct {
 	title    string
 	log      *[]string
@@ -19,11 +19,9 @@ type player struct {
 	closeErr error
 }
 
-func (p player) name() string { return p.title }
-
-func (p player) round(context.Context) ([]timing, error) {
+func (p player) round(context.Context) ([]sample, error) {
 	*p.log = append(*p.log, p.title)
-	return []timing{{"run", time.Millisecond}}, p.fail
+	return []sample{{step: stepRun, each: []time.Duration{time.Millisecond}, wall: time.Millisecond}}, p.fail
 }
 
 func (p player) close() error {
@@ -31,17 +29,21 @@ func (p player) close() error {
 	return p.closeErr
 }
 
-func game(us, them player) comparison {
+func (p player) side() side {
+	return side{title: p.title, open: func(context.Context) (contender, error) { return p, nil }}
+}
+
+func game(rounds int, sides ...side) comparison {
 	return comparison{
-		open:  func() (contender, contender, error) { return us, them, nil },
-		cases: map[string]string{"run": "game"},
-		order: []string{"run"},
+		sides: sides, rounds: extent{rounds, rounds}, seconds: extent{60, 60},
+		rows: []row{{"game", stepRun, 0, 1, latency}},
 	}
 }
 
-func TestSidesTakeTurnsAndTheFirstOneChanges(t *testing.T) {
+func TestSidesTakeTurnsAndTheirOrderTurnsRound(t *testing.T) {
 	var log []string
-	results, err := game(player{title: "us", log: &log}, player{title: "them", log: &log}).measure(t.Context(), 1)
+	us, them := player{title: "us", log: &log}, player{title: "them", log: &log}
+	results, err := game(2, us.side(), them.side()).measure(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,19 +51,18 @@ func TestSidesTakeTurnsAndTheFirstOneChanges(t *testing.T) {
 	if diff := cmp.Diff(want, log); diff != "" {
 		t.Errorf("turns (-want +got):\n%s", diff)
 	}
-	if len(results) != 1 || results[0].Case != "game" || results[0].Ratio != 1 {
+	if len(results) != 1 || results[0].Case != "game" || results[0].Ratio != 1 || results[0].rounds != 2 {
 		t.Errorf("results %+v", results)
 	}
 }
 
-func TestBothSidesAreClosedAndNamedWhenOneFails(t *testing.T) {
+func TestAllSidesAreClosedAndNamedWhenOneFails(t *testing.T) {
 	var log []string
-	broken := errors.New("broken")
-	left := errors.New("left a link")
+	broken, left := errors.New("broken"), errors.New("left a link")
 	us := player{title: "us", log: &log, fail: broken}
 	them := player{title: "them", log: &log, closeErr: left}
-	_, err := game(us, them).measure(t.Context(), 1)
-	if !errors.Is(err, broken) || !errors.Is(err, left) || !strings.Contains(err.Error(), "us: broken") {
+	_, err := game(1, us.side(), them.side()).measure(t.Context(), false)
+	if !errors.Is(err, broken) || !errors.Is(err, left) || !strings.Contains(err.Error(), "us: broken") || !strings.Contains(err.Error(), "them: left a link") {
 		t.Errorf("error %v", err)
 	}
 	if closed := log[len(log)-2:]; closed[0] != "us closed" || closed[1] != "them closed" {
@@ -69,63 +70,65 @@ func TestBothSidesAreClosedAndNamedWhenOneFails(t *testing.T) {
 	}
 }
 
-func TestLimitCapsTheRounds(t *testing.T) {
-	if got := (comparison{limit: 30}).rounds(200); got != 30 {
-		t.Errorf("%d rounds, want 30", got)
-	}
-	if got := (comparison{}).rounds(200); got != 200 {
-		t.Errorf("%d rounds, want 200", got)
-	}
-}
-
-func TestEveryStepOfAComparisonIsReportedUnderACase(t *testing.T) {
-	for _, c := range comparisons(binaries{}) {
-		if len(c.order) == 0 || len(c.order) != len(c.cases) {
-			t.Errorf("%s: steps %v, cases %v", c.name, c.order, c.cases)
-		}
-		for _, step := range c.order {
-			if c.cases[step] == "" {
-				t.Errorf("%s: step %s has no case", c.name, step)
+func TestSlowSideTakesPartInItsShareOfTheRounds(t *testing.T) {
+	for _, tt := range []struct{ rounds, most, want int }{{60, 10, 10}, {12, 2, 2}, {15, 4, 4}, {8, 8, 8}, {8, 20, 8}, {3, 1, 1}, {5, 0, 5}} {
+		slow := side{most: extent{tt.most, tt.most}}
+		c := comparison{sides: []side{{}, slow}, rounds: extent{tt.rounds, tt.rounds}}
+		parts := 0
+		for i := range tt.rounds {
+			present := c.present(i, false)
+			if !slices.Contains(present, 0) {
+				t.Errorf("%+v: the other side is missing in round %d", tt, i)
+			}
+			if slices.Contains(present, 1) {
+				parts++
 			}
 		}
+		if parts != tt.want {
+			t.Errorf("%+v: it takes part in %d rounds", tt, parts)
+		}
 	}
 }
 
-func TestProgramRunsInItsNamespaceAlone(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("network namespaces need root; run the test as root")
+func TestRoundsInWhichASideIsMissingCountForNone(t *testing.T) {
+	at := func(ms int) map[string]sample {
+		return map[string]sample{stepRun: {step: stepRun, each: []time.Duration{time.Duration(ms) * time.Millisecond}}}
 	}
-	node, err := newNamespace()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer node.close()
-	if links, listErr := node.links(); listErr != nil || len(links) > 0 {
-		t.Errorf("a new namespace holds links %v, %v", links, listErr)
-	}
-	inside, err := node.exec(t.Context(), "/bin/sh", nil, []byte("readlink /proc/self/ns/net"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := os.Readlink(node.path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.TrimSpace(string(inside.stdout)); got != want {
-		t.Errorf("the program ran in %s, want %s", got, want)
-	}
-	outside, err := os.Readlink("/proc/thread-self/ns/net") // self is the main thread, which onOwnThread may have used
-	if err != nil {
-		t.Fatal(err)
-	}
-	if outside == want {
-		t.Error("the namespace is the test's own")
+	x := row{"game", stepRun, 0, 1, latency}.compare([]side{{title: "us"}, {title: "them"}}, []turns{{at(10), at(20)}, {at(1000), nil}, {at(10), at(20)}})
+	if x.rounds != 2 || x.Ratio != 0.5 || x.P99 != 10 {
+		t.Errorf("result %+v", x)
 	}
 }
 
-func TestFailingProgramShowsWhatItSaid(t *testing.T) {
-	_, err := execute(t.Context(), "/bin/sh", nil, []byte("echo code 7; echo why >&2; exit 1"))
-	if err == nil || !strings.Contains(err.Error(), "code 7") || !strings.Contains(err.Error(), "why") {
-		t.Errorf("error %v", err)
+// TestAgreedCasesAreMeasuredAgainstTheAgreedPeers is what readers of bench.json
+// rely on.
+func TestAgreedCasesAreMeasuredAgainstTheAgreedPeers(t *testing.T) {
+	peers := map[string]string{}
+	for _, c := range comparisons(binaries{}) {
+		for _, r := range c.rows {
+			if _, twice := peers[r.name]; twice {
+				t.Errorf("case %s is there twice", r.name)
+			}
+			peers[r.name] = c.sides[r.peer].title
+		}
+	}
+	want := map[string]bool{ // whether the peer is another's
+		"add": true, "add-dual": true, "add-masquerade": true, "add-hostport": true, "del": true, "check": true, "status": true,
+		"add-parallel-8": true, "add-parallel-32": true, "add-parallel-256": true,
+		"add-at-60000": false, "add-dual-over-single": false,
+	}
+	for name, foreign := range want {
+		side, measured := peers[name]
+		if !measured {
+			t.Errorf("case %s is not measured", name)
+		}
+		if foreign == strings.HasPrefix(side, "ropeway") {
+			t.Errorf("case %s has the peer %s", name, side)
+		}
+	}
+	for name := range targets() {
+		if _, measured := peers[name]; !measured {
+			t.Errorf("there is a target for %s, which is not measured", name)
+		}
 	}
 }

@@ -13,17 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execution is what a process printed and how long it took, from before the
-// fork until it was reaped.
+// process is a program to be run.
+type process struct {
+	path  string
+	args  []string
+	env   []string
+	stdin []byte
+}
+
+// execution is what a process printed, how long it took from before the fork
+// until it was reaped, and the processor time of it and its children.
 type execution struct {
 	stdout  []byte
 	elapsed time.Duration
+	cpu     time.Duration
 }
 
 // execute runs a program. It gets files in memory instead of pipes, so that
 // the measured time has no goroutine of ours in it.
-func execute(ctx context.Context, path string, env []string, stdin []byte) (execution, error) {
-	in, err := memoryFile(stdin)
+func execute(ctx context.Context, p process) (execution, error) {
+	in, err := memoryFile(p.stdin)
 	if err != nil {
 		return execution{}, err
 	}
@@ -38,8 +47,8 @@ func execute(ctx context.Context, path string, env []string, stdin []byte) (exec
 		return execution{}, err
 	}
 	defer complaint.Close()
-	cmd := exec.CommandContext(ctx, path)
-	cmd.Env = env
+	cmd := exec.CommandContext(ctx, p.path, p.args...)
+	cmd.Env = p.env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, complaint
 	start := time.Now()
 	err = cmd.Run()
@@ -47,9 +56,9 @@ func execute(ctx context.Context, path string, env []string, stdin []byte) (exec
 	stdout, readErr := content(out)
 	if err != nil {
 		stderr, _ := content(complaint)
-		return execution{}, fmt.Errorf("%s: %w: %s%s", filepath.Base(path), err, stdout, stderr)
+		return execution{}, fmt.Errorf("%s: %w: %s%s", filepath.Base(p.path), err, stdout, stderr)
 	}
-	return execution{stdout, elapsed}, readErr
+	return execution{stdout, elapsed, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, readErr
 }
 
 func memoryFile(data []byte) (*os.File, error) {

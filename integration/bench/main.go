@@ -1,11 +1,12 @@
-// Command bench measures Ropeway's plugin against the reference plugins ptp
-// and host-local in one run, the two taking turns, and writes a table and
-// build/bench.json. Only ratios mean something: the same code is 1.7 times
-// slower on a busy machine than on a quiet one, and then so are both sides.
+// Command bench measures Ropeway's plugin against the reference plugins ptp,
+// bridge, host-local and portmap in one run, the contenders taking turns, and
+// writes a table, build/bench.json and, if asked to, a page with plots. Only
+// ratios mean something: the same code is 1.7 times slower on a busy machine
+// than on a quiet one, and then so are all sides.
 //
-// It needs root for network namespaces. They have no names: each is held by a
-// file descriptor of this process alone, so that nothing is left even when the
-// process is killed.
+// It needs root for network and mount namespaces. They have no names: each is
+// held by a file descriptor of this process alone, so that nothing is left even
+// when the process is killed.
 package main
 
 import (
@@ -33,25 +34,46 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+// options are the command line.
+type options struct {
+	quick   bool
+	only    []string
+	timeout time.Duration
+	build   string
+	page    string
+	strict  bool
+}
+
+func parseOptions(args []string) (options, error) {
+	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 200, "`times` that each side of a comparison runs")
+	flags.BoolVar(&o.quick, "quick", false, "run the same cases in fewer rounds")
 	only := flags.String("only", "", "run only these comparisons, a comma-separated `list`")
-	timeout := flags.Duration("timeout", 15*time.Minute, "give up after this time")
-	build := flags.String("build", "build", "`directory` for binaries and bench.json")
-	strict := flags.Bool("strict", false, "fail when a target is missed")
+	flags.DurationVar(&o.timeout, "timeout", 15*time.Minute, "give up after this time")
+	flags.StringVar(&o.build, "build", "build", "`directory` for binaries and bench.json")
+	flags.StringVar(&o.page, "page", "", "write the results into this Markdown `file`, and plots beside it")
+	flags.BoolVar(&o.strict, "strict", false, "fail when a target is missed")
 	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	o.only = strings.FieldsFunc(*only, func(c rune) bool { return c == ',' })
+	if len(o.only) > 0 && o.page != "" {
+		return o, errors.New("a page of some comparisons would hide the others; leave out -only or -page")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parseOptions(args)
+	if err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return errors.New("network namespaces need root; run it with sudo")
+		return errors.New("namespaces need root; run it with sudo")
 	}
-	if *rounds < 1 {
-		return fmt.Errorf("%d rounds measure nothing; give at least 1", *rounds)
-	}
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	dir, err := filepath.Abs(*build)
+	dir, err := filepath.Abs(o.build)
 	if err != nil {
 		return err
 	}
@@ -59,44 +81,62 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	report, err := compareAll(ctx, built, *only, *rounds, out)
+	report, err := measureAll(ctx, built, o, out)
 	if err != nil {
 		return err
 	}
-	report.Sizes, err = built.sizes()
-	if err != nil {
+	if err := report.print(out); err != nil {
 		return err
 	}
-	if err := report.write(out, filepath.Join(dir, "bench.json")); err != nil {
+	for _, line := range report.errors() {
+		fmt.Fprintln(out, "errors:", line)
+	}
+	if err := report.writeJSON(filepath.Join(dir, "bench.json")); err != nil {
 		return err
 	}
-	if *strict && !report.met() {
-		return errors.New("a target was missed")
+	if missed := report.missed(); o.strict && len(missed) > 0 {
+		return fmt.Errorf("targets missed: %s", strings.Join(missed, "; "))
 	}
 	return nil
 }
 
-// compareAll runs the comparisons that only names, or all of them.
-func compareAll(ctx context.Context, b binaries, only string, rounds int, out io.Writer) (report, error) {
+// measureAll runs the comparisons that are asked for, or all of them.
+func measureAll(ctx context.Context, b binaries, o options, out io.Writer) (report, error) {
 	var r report
-	wanted := strings.FieldsFunc(only, func(c rune) bool { return c == ',' })
+	var err error
+	if r.machine, err = describeMachine(b.dir); err != nil {
+		return r, err
+	}
+	r.machine.quick = o.quick
 	all := comparisons(b)
-	for _, name := range wanted {
+	for _, name := range o.only {
 		if !slices.ContainsFunc(all, func(c comparison) bool { return c.name == name }) {
-			return report{}, fmt.Errorf("there is no comparison %q", name)
+			return r, fmt.Errorf("there is no comparison %q", name)
 		}
 	}
 	for _, c := range all {
-		if len(wanted) > 0 && !slices.Contains(wanted, c.name) {
+		if len(o.only) > 0 && !slices.Contains(o.only, c.name) {
 			continue
 		}
-		n := c.rounds(rounds)
-		fmt.Fprintf(out, "%s: %d rounds of %s\n", c.name, n, c.what)
-		results, err := c.measure(ctx, n)
+		start := time.Now()
+		fmt.Fprintf(out, "%s: %s", c.name, c.what)
+		results, err := c.measure(ctx, o.quick)
 		if err != nil {
-			return report{}, fmt.Errorf("%s: %w", c.name, err)
+			fmt.Fprintln(out)
+			return r, fmt.Errorf("%s: %w", c.name, err)
 		}
-		r.Results = append(r.Results, results...)
+		fmt.Fprintf(out, " (%d rounds, %.0f s)\n", results[0].rounds, time.Since(start).Seconds())
+		r.results = append(r.results, results...)
 	}
-	return r, nil
+	if len(o.only) == 0 {
+		if r.counts, err = countAll(ctx, b); err != nil {
+			return r, err
+		}
+	}
+	if r.sizes, err = b.sizes(); err != nil {
+		return r, err
+	}
+	r.machine.took = time.Since(r.machine.when)
+	r.machine.after, err = readProcessorTime()
+	return r, err
 }

@@ -11,16 +11,15 @@ import (
 
 // report is everything that one run found.
 type report struct {
-	Results []result
-	Sizes   []size
+	results []result
+	counts  []count
+	sizes   []size
+	machine machine
 }
 
-// write prints the table and puts the results into a JSON file.
-func (r report) write(out io.Writer, path string) error {
-	if err := r.print(out); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(r.Results, "", "  ")
+// writeJSON puts the results into a file.
+func (r report) writeJSON(path string) error {
+	b, err := json.MarshalIndent(r.results, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the results: %w", err)
 	}
@@ -30,49 +29,64 @@ func (r report) write(out io.Writer, path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
+// print writes tables for a terminal.
 func (r report) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\ncase\tsubject\tp50 ms\tp99 ms\tper s\tpeer\tp50 ms\tp99 ms\tratio\t95 %\ttarget\t")
-	for _, x := range r.Results {
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.2f\t%.0f\t%s\t%.2f\t%.2f\t%.3f\t%.3f-%.3f\t%s\t\n",
-			x.Case, x.Subject, x.P50, x.P99, x.Rate, x.Peer, x.peerP50, x.peerP99,
-			x.Ratio, x.RatioLow, x.RatioHigh, verdict(x))
+	fmt.Fprintln(w, "\ncase\tsubject\tp50 ms\tp99 ms\tper s\terrors\tpeer\tp50 ms\tp99 ms\tper s\terrors\tratio\t95 %\trounds\ttarget\t")
+	for _, x := range r.results {
+		a, b := x.detail.subject, x.theirs
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.2f\t%.0f\t%d\t%s\t%.2f\t%.2f\t%.0f\t%d\t%.3f\t%.3f-%.3f\t%d\t%s\t\n",
+			x.Case, x.Subject, a.p50, a.p99, a.rate, a.failed, x.Peer, b.p50, b.p99, b.rate, b.failed,
+			x.Ratio, x.RatioLow, x.RatioHigh, x.rounds, verdict(x))
+	}
+	fmt.Fprintln(w, "\nverb\tof\tsystem calls\tfsyncs\tprograms\t")
+	for _, c := range r.counts {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t\n", c.verb, c.of, c.calls, c.fsyncs, c.programs)
 	}
 	fmt.Fprintln(w, "\nbinary\tMB\t\t")
-	for _, s := range r.Sizes {
-		note := ""
-		if s.name == "ropeway" {
-			note = fmt.Sprintf("under %.1f: %s", megabytes(maxPluginBytes), metOrMissed()[s.bytes < maxPluginBytes])
-		}
-		fmt.Fprintf(w, "%s\t%.2f\t%s\t\n", s.name, megabytes(s.bytes), note)
+	for _, s := range r.sizes {
+		fmt.Fprintf(w, "%s\t%.2f\t%s\t\n", s.name, megabytes(s.bytes), s.verdict())
 	}
 	return w.Flush()
 }
 
-// met tells whether every target is reached.
-func (r report) met() bool {
-	for _, x := range r.Results {
-		if limit, ok := targets()[x.Case]; ok && x.Ratio > limit {
-			return false
+// errors lists the first failed call of each case.
+func (r report) errors() []string {
+	var list []string
+	for _, x := range r.results {
+		if f := x.detail.subject; f.failed > 0 {
+			list = append(list, fmt.Sprintf("%s, %s: %d failed, first: %v", x.Case, x.Subject, f.failed, f.why))
+		}
+		if f := x.theirs; f.failed > 0 {
+			list = append(list, fmt.Sprintf("%s, %s: %d failed, first: %v", x.Case, x.Peer, f.failed, f.why))
 		}
 	}
-	for _, s := range r.Sizes {
-		if s.name == "ropeway" && s.bytes >= maxPluginBytes {
-			return false
-		}
-	}
-	return true
+	return list
 }
 
-func verdict(x result) string {
-	limit, ok := targets()[x.Case]
-	if !ok {
+// missed lists the targets that were not reached.
+func (r report) missed() []string {
+	var list []string
+	for _, x := range r.results {
+		if t, promised := targets()[x.Case]; promised && !t.metBy(x) {
+			list = append(list, x.Case+" "+t.String())
+		}
+	}
+	for _, s := range r.sizes {
+		if s.promised() && s.bytes >= maxPluginBytes {
+			list = append(list, fmt.Sprintf("%s under %.1f MB", s.name, megabytes(maxPluginBytes)))
+		}
+	}
+	return list
+}
+
+func (s size) promised() bool { return s.name == "ropeway" }
+
+func (s size) verdict() string {
+	if !s.promised() {
 		return ""
 	}
-	return fmt.Sprintf("at most %.2f: %s", limit, metOrMissed()[x.Ratio <= limit])
+	return fmt.Sprintf("under %.1f: %s", megabytes(maxPluginBytes), metOrMissed(s.bytes < maxPluginBytes))
 }
-
-// metOrMissed words whether a target is reached.
-func metOrMissed() map[bool]string { return map[bool]string{true: "met", false: "missed"} }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }
