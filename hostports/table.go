@@ -162,6 +162,30 @@ func Close(t *kernel.Table, pod []netip.Addr) []Target {
 	return closed
 }
 
+// Strangers are the addresses that ports lead to, or that have been led to,
+// without being among pods.
+func Strangers(t *kernel.Table, pods map[netip.Addr]bool) []netip.Addr {
+	found := map[netip.Addr]bool{}
+	for _, f := range families() {
+		for _, name := range []string{onAllName(f), onOneName(f)} {
+			for _, to := range t.Maps[name].Elements {
+				found[to.Addr()] = !pods[to.Addr()]
+			}
+		}
+		for p := range t.Sets[hairpinName(f)].Elements {
+			found[p.Addr()] = !pods[p.Addr()]
+		}
+	}
+	var strangers []netip.Addr
+	for a, strange := range found {
+		if strange {
+			strangers = append(strangers, a)
+		}
+	}
+	slices.SortFunc(strangers, netip.Addr.Compare)
+	return strangers
+}
+
 // leading returns the elements that lead to a pod, sorted.
 func leading(t *kernel.Table, pod []netip.Addr) []Target {
 	var found []Target

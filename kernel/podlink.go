@@ -28,6 +28,9 @@ func GatewayFor(addr netip.Addr) netip.Addr {
 // PodLink is one pod's veth pair: the host end in the caller's namespace, the
 // pod end in the pod's.
 type PodLink struct {
+	// Network is the CNI network that the link is for; it stands in the host
+	// end's alias, where operators and garbage collection find it.
+	Network  string
 	HostName string // of the host end
 	Name     string // of the pod end
 	MAC      MAC    // of the pod end

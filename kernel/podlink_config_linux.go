@@ -22,9 +22,10 @@ const (
 	devconfRPFilter      = 8
 )
 
-// setLinkConfig sets a link's IPv4 sysctls and its IPv6 address generation in
-// one message, which takes the kernel's network lock once and not per value.
-func setLinkConfig(index, addrGenMode int) error {
+// setLinkConfig sets a link's IPv4 sysctls, its IPv6 address generation and its
+// alias in one message, which takes the kernel's network lock once and not per
+// value.
+func setLinkConfig(index, addrGenMode int, alias string) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(index)
@@ -38,6 +39,7 @@ func setLinkConfig(index, addrGenMode int) error {
 		spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{byte(addrGenMode)})
 	}
 	req.AddData(spec)
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias)))
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }

@@ -96,9 +96,9 @@ func (a *attachment) deleteLink() error { return deleteLink(a.host, a.HostName) 
 // link-local address of its own, strict reverse path, no redirects,
 // forwarding whatever the node's default is.
 func (a *attachment) configureHostEnd() error {
-	err := setLinkConfig(a.hostIndex, addrGenNone)
+	err := setLinkConfig(a.hostIndex, addrGenNone, aliasOf(a.Network))
 	if errors.Is(err, unix.EAFNOSUPPORT) && !a.HasFamilyOf(GatewayIPv6()) {
-		err = setLinkConfig(a.hostIndex, addrGenDefault) // the node or so small an MTU has no IPv6
+		err = setLinkConfig(a.hostIndex, addrGenDefault, aliasOf(a.Network)) // the node or so small an MTU has no IPv6
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w%s", a.HostName, noIPv6(err), remedyFor(err))

@@ -233,7 +233,7 @@ func (a *attach) podLink() kernel.PodLink {
 // linkOf is the pod link of a record, without routes of the pod.
 func linkOf(rec endpoint.Record) kernel.PodLink {
 	return kernel.PodLink{
-		HostName: rec.HostLink, Name: rec.IfName, MAC: rec.MAC, MTU: rec.MTU,
+		Network: rec.Network, HostName: rec.HostLink, Name: rec.IfName, MAC: rec.MAC, MTU: rec.MTU,
 		Addresses: rec.Addresses, Sources: rec.Sources,
 		Loopback: onIPv4(hostports.Targets(rec.HostPorts, rec.Addresses)),
 	}

@@ -31,7 +31,7 @@ func (p plugin) gc(ctx context.Context, args *skel.CmdArgs) (err error) {
 		return err
 	}
 	errs := removeStale(ctx, c, valid, bootID, args)
-	errs = append(errs, collectReservations(ctx, c, valid, bootID, args), deleteRetired(ctx))
+	errs = append(errs, removeOrphans(ctx, c, valid, bootID), collectReservations(ctx, c, valid, bootID, args), deleteRetired(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return failf(codeGC, "network %s: %w", c.Name, err)
 	}
@@ -45,9 +45,9 @@ func removeStale(ctx context.Context, c conf, valid []ipam.Attachment, bootID st
 		keep[a] = true
 	}
 	store := endpoint.Store{Dir: c.StateDir.Endpoints()}
-	records, err := store.List()
-	unfinished, unfinishedErr := store.Unfinished()
-	errs := []error{err, unfinishedErr}
+	records, _ := store.List() // what cannot be read removeOrphans sees to
+	unfinished, err := store.Unfinished()
+	errs := []error{err}
 	for _, rec := range append(records, unfinished...) {
 		if rec.Network != c.Name || keep[ipam.Attachment{ContainerID: rec.ContainerID, IfName: rec.IfName}] {
 			continue

@@ -69,7 +69,7 @@ func TestGCGoesOnAfterErrorsAndReportsThem(t *testing.T) {
 	n.add(call{id: "stuck", netns: newNetns(t), conf: n.conf("ipam", map[string]any{"type": "fake"})})
 	n.add(call{id: "stale", netns: newNetns(t), conf: n.conf()})
 	damaged := filepath.Join(n.state.Endpoints(), "x-eth0.json")
-	if err := os.WriteFile(damaged, []byte("{"), 0o600); err != nil {
+	if err := os.MkdirAll(filepath.Join(damaged, "not empty"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	n.wantError(call{verb: "GC", conf: n.conf("cni.dev/valid-attachments", []any{})}, codeGC,

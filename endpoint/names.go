@@ -1,0 +1,67 @@
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ropeway-net/ropeway/statedir"
+)
+
+// File is a record or a claim by its name alone, whatever it holds.
+type File struct {
+	Path string
+	// HostLinks are those that the file can be about: container IDs and
+	// interface names may both have the character that parts them.
+	HostLinks []string
+	Claim     bool // of an ADD that goes on or was killed
+}
+
+// Files returns everything in the store that is named as records and claims are.
+func (s Store) Files() ([]File, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list endpoint records: %w", err)
+	}
+	var files []File
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok {
+			continue
+		}
+		f := File{Path: filepath.Join(s.Dir, e.Name())}
+		name, f.Claim = strings.CutPrefix(name, statedir.TempPrefix)
+		f.HostLinks = hostLinksOf(name)
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func hostLinksOf(name string) []string {
+	var links []string
+	for i, r := range name {
+		if id, ifName := name[:i], name[i:]; r == '-' && safeName.MatchString(id) && safeName.MatchString(ifName[1:]) {
+			links = append(links, HostLink(id, ifName[1:]))
+		}
+	}
+	return links
+}
+
+// IsDamaged says whether a record cannot be understood. One that is gone is not
+// damaged.
+func (f File) IsDamaged() bool {
+	b, err := statedir.ReadFile(f.Path, mostBytes)
+	if err == nil {
+		_, err = ParseRecord(b)
+	}
+	return errors.Is(err, ErrDamaged) || errors.Is(err, statedir.ErrNotPlain)
+}
+
+// Remove deletes the file.
+func (f File) Remove() error { return statedir.Remove(f.Path) }
