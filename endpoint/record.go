@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
 )
@@ -37,6 +38,8 @@ type Record struct {
 	// these names, for programs that answer names; nothing here uses them.
 	DNS     *DNS     `json:"dns,omitempty"`
 	Aliases []string `json:"aliases,omitempty"`
+	// Bandwidth limits what the pod sends and receives.
+	Bandwidth bandwidth.Limits `json:"bandwidth,omitzero"`
 	// IPAM is how to give the addresses back, whatever the network
 	// configuration says by then.
 	IPAM    IPAM      `json:"ipam"`
@@ -108,6 +111,9 @@ func (r Record) validate() error {
 		if err := p.Validate(); err != nil {
 			return fmt.Errorf("%w: host port %s: %w", ErrDamaged, p, err)
 		}
+	}
+	if err := r.Bandwidth.Validate(); err != nil {
+		return fmt.Errorf("%w: bandwidth: %w", ErrDamaged, err)
 	}
 	return nil
 }

@@ -127,6 +127,12 @@ func (a *application) do(op Op) error {
 		return a.setFDB(op.FDBEntry)
 	case FDBDel:
 		return a.deleteFDB(op.FDBEntry)
+	case ShaperAdd:
+		return a.addShaper(op)
+	case ShaperSet:
+		return a.setBucket(op.ShaperKey, op.Shaper)
+	case ShaperDel:
+		return a.deleteShaper(op.ShaperKey)
 	case TableChange:
 		return applyTable(a.ctx, a.conn.ns, op)
 	case AdmissionAdd:

@@ -14,8 +14,8 @@ import (
 // everything that lives on it. Sysctls that desired does not name stay.
 //
 // The plan's order is: sysctls, links, sysctls of links, addresses,
-// neighbours, forwarding entries, routes, the nftables table, rules in tables of others;
-// then deletions
+// neighbours, forwarding entries, routes, the nftables table, rules in tables of others,
+// shapers; then deletions
 // the other way round.
 func Diff(actual, desired State) Plan {
 	d := newDiffer(actual, desired)
@@ -29,6 +29,8 @@ func Diff(actual, desired State) Plan {
 		d.plan.Ops = append(d.plan.Ops, table.apart()...)
 	}
 	d.addAdmissions()
+	d.addShapers()
+	d.deleteShapers()
 	d.deleteAdmissions()
 	d.deleteRoutes()
 	d.deleteFDB()

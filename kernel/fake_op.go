@@ -44,6 +44,15 @@ func (f *Fake) do(op Op) error {
 		return f.setFDB(op.FDBEntry)
 	case FDBDel:
 		delete(f.state.FDB, op.FDBEntry)
+	case ShaperAdd:
+		return f.setShaper(op.ShaperKey, op.Shaper)
+	case ShaperSet:
+		if _, ok := f.state.Shapers[op.ShaperKey]; !ok {
+			return fmt.Errorf("%s has no shaper %s", op.Link, op.Direction)
+		}
+		return f.setShaper(op.ShaperKey, op.Shaper)
+	case ShaperDel:
+		delete(f.state.Shapers, op.ShaperKey)
 	case TableChange:
 		return f.changeTable(op)
 	case AdmissionAdd:
@@ -58,7 +67,7 @@ func (f *Fake) do(op Op) error {
 
 func isDeletion(op Op) bool {
 	switch op.(type) {
-	case LinkDel, AddressDel, RouteDel, NeighbourDel, FDBDel, AdmissionDel:
+	case LinkDel, AddressDel, RouteDel, NeighbourDel, FDBDel, ShaperDel, AdmissionDel:
 		return true
 	}
 	change, ok := op.(TableChange)
@@ -148,6 +157,10 @@ func (f *Fake) deleteLink(name string) error {
 	}
 	maps.DeleteFunc(f.state.Neighbours, func(k NeighbourKey, _ MAC) bool { return k.Link == name })
 	maps.DeleteFunc(f.state.FDB, func(e FDBEntry, _ struct{}) bool { return e.Link == name })
+	delete(f.state.Shapers, ShaperKey{name, ToPod})
+	if from := (ShaperKey{name, FromPod}); f.state.Shapers[from] != (Shaper{}) {
+		f.state.Shapers[from] = Shaper{} // the ifb device stays
+	}
 	maps.DeleteFunc(f.state.Sysctls, func(key, _ string) bool { return sysctlInterface(key) == name })
 	return nil
 }
@@ -293,6 +306,17 @@ func (f *Fake) setFDB(e FDBEntry) error {
 	delete(f.state.FDB, FDBEntry{e.Link, e.MAC, f.destinations[vtep]})
 	f.destinations[vtep] = e.Dst
 	f.state.FDB[e] = struct{}{}
+	return nil
+}
+
+func (f *Fake) setShaper(k ShaperKey, s Shaper) error {
+	switch {
+	case !isPodLink(k.Link) || k.Direction != ToPod && k.Direction != FromPod:
+		return fmt.Errorf("%s is no pod link's host end", k.Link)
+	case s.Rate == 0 || s.Burst < frame || s.Queue < frame:
+		return fmt.Errorf("rate %d, burst %d, queue %d: no packet would pass", s.Rate, s.Burst, s.Queue)
+	}
+	f.state.Shapers[k] = s
 	return nil
 }
 

@@ -106,7 +106,7 @@ func (c TableChange) onlyDeletesElement() bool {
 }
 
 // IsLeftover says whether an operation deletes what pods leave: routes and
-// neighbours through a pod link, an element of a map or a pair. The plugin
+// neighbours through a pod link, shapers, an element of a map or a pair. The plugin
 // does the same when it detaches a pod, at that moment perhaps.
 func IsLeftover(op Op) bool {
 	switch op := op.(type) {
@@ -114,6 +114,8 @@ func IsLeftover(op Op) bool {
 		return isPodLink(op.Link)
 	case NeighbourDel:
 		return isPodLink(op.Link)
+	case ShaperDel:
+		return true
 	case TableChange:
 		return op.onlyDeletesElement()
 	}

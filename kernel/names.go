@@ -9,4 +9,6 @@ func isTunnelLink(name string) bool { return strings.HasPrefix(name, TunnelPrefi
 func isPodLink(name string) bool { return strings.HasPrefix(name, PodLinkPrefix) }
 
 // isOwnLink says whether Ropeway owns the link of that name.
-func isOwnLink(name string) bool { return isTunnelLink(name) || isPodLink(name) }
+func isOwnLink(name string) bool {
+	return isTunnelLink(name) || isPodLink(name) || isShaperLink(name)
+}

@@ -54,6 +54,12 @@ func describe(op Op) string {
 		return fmt.Sprintf("set forwarding entry of %s on %s", op.MAC, op.Link)
 	case FDBDel:
 		return fmt.Sprintf("delete forwarding entry of %s from %s", op.MAC, op.Link)
+	case ShaperAdd:
+		return fmt.Sprintf("limit the rate %s on %s", op.Direction, op.Link)
+	case ShaperSet:
+		return fmt.Sprintf("change the limit of the rate %s on %s", op.Direction, op.Link)
+	case ShaperDel:
+		return fmt.Sprintf("delete the limit of the rate %s on %s", op.Direction, op.Link)
 	case TableChange:
 		return "change nftables table inet " + TableName
 	case AdmissionAdd:
@@ -90,6 +96,10 @@ func opLink(op Op) string {
 	case FDBReplace:
 		return op.Link
 	case FDBDel:
+		return op.Link
+	case ShaperAdd:
+		return op.Link
+	case ShaperSet:
 		return op.Link
 	}
 	return ""

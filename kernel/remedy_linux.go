@@ -27,6 +27,8 @@ func remedy(op Op, err error) string {
 		if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
 			return "in a container, mount the host's /proc/sys/net and name the mount with procSys, as the manifest does; or run on the node: " + op.String()
 		}
+	case ShaperAdd:
+		return shaperRemedy(err)
 	case AddressAdd:
 		if errors.Is(err, unix.EACCES) && op.Address.Prefix.Addr().Is6() {
 			return "IPv6 is switched off there; run: sysctl -w net/ipv6/conf/all/disable_ipv6=0 net/ipv6/conf/default/disable_ipv6=0"

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RetiredGroup is the interface group of pod links that are detached and wait
+// RetiredGroup is the interface group of links of pods that are detached and wait
 // for being deleted: "rwp" and a nought, a number that nobody uses by chance.
 const RetiredGroup = 0x72777000
 
@@ -20,24 +20,30 @@ const RetiredGroup = 0x72777000
 // can it send. It takes 0.1 ms, where deleting a link takes the kernel 15 to
 // 25, and 200 of them together 75; [DeleteRetired] does that. It returns
 // false when there is no such link.
-func RetirePodLink(hostName string) (bool, error) {
+func RetirePodLink(hostName string) (bool, error) { return retire(hostName) }
+
+// RetireShaperLink does the same with the device that shapes what comes from a
+// pod, by the host end of the pod's link.
+func RetireShaperLink(hostName string) (bool, error) { return retire(ShaperLink(hostName)) }
+
+func retire(name string) (bool, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Change = unix.IFF_UP
 	req.AddData(msg)
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(hostName)))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(RetiredGroup)))
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	if errors.Is(err, unix.ENODEV) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("take link %s out of use: %w%s", hostName, err, remedyFor(err))
+		return false, fmt.Errorf("take link %s out of use: %w%s", name, err, remedyFor(err))
 	}
 	return true, nil
 }
 
-// DeleteRetired deletes the retired pod links of the caller's namespace, all at
+// DeleteRetired deletes the retired links of pods in the caller's namespace, all at
 // once. None is no error, nor is it when somebody else deletes them.
 func DeleteRetired(ctx context.Context) error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -54,7 +60,7 @@ func DeleteRetired(ctx context.Context) error {
 	for _, l := range links {
 		switch {
 		case l.Attrs().Group != RetiredGroup:
-		case isPodLink(l.Attrs().Name):
+		case isPodLink(l.Attrs().Name), isShaperLink(l.Attrs().Name):
 			own = append(own, l)
 		default:
 			strangers = true

@@ -43,7 +43,8 @@ type reading struct {
 	vxlans     []int // indexes of own VXLAN devices
 	// below are the interfaces that one is made of: the members of a bond, the
 	// device of a VLAN.
-	below map[int][]int
+	below   map[int][]int
+	shapers shaperReading
 }
 
 // Snapshot implements [Kernel].
@@ -53,9 +54,10 @@ func (c *conn) Snapshot(ctx context.Context) (Snapshot, error) {
 		names:      map[int]string{},
 		interfaces: map[int]*Interface{},
 		below:      map[int][]int{},
+		shapers:    newShaperReading(),
 	}
 	for _, read := range []func(context.Context, *reading) error{
-		c.readLinks, c.readOffloads, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readTable, c.readPodLinks, c.readSysctls, c.readFirewalls,
+		c.readLinks, c.readOffloads, c.readAddresses, c.readAdvertised, c.readRoutes, c.readNeighbours, c.readFDB, c.readTable, c.readShapers, c.readPodLinks, c.readSysctls, c.readFirewalls,
 	} {
 		if err := read(ctx, r); err != nil {
 			return Snapshot{}, err
@@ -84,7 +86,8 @@ func (c *conn) readLinks(ctx context.Context, r *reading) error {
 			if link.Kind == VXLAN {
 				r.vxlans = append(r.vxlans, a.Index)
 			}
-		case isPodLink(a.Name): // see readPodLinks
+		case isPodLink(a.Name), isShaperLink(a.Name): // see readPodLinks and readShapers
+			r.shapers.take(l)
 		default:
 			kind := l.Type()
 			if kind == "device" { // the library's word for no kind

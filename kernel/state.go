@@ -18,6 +18,8 @@ type State struct {
 	// key that desired does not name is left alone.
 	Sysctls map[string]string
 	Table   *Table // nil: no table
+	// Shapers limit what passes pod links.
+	Shapers map[ShaperKey]Shaper
 	// Admissions are the rules of ours in chains of others, where they are in
 	// time to accept packets of pods.
 	Admissions map[Admission]AdmissionPlace
@@ -40,6 +42,7 @@ func (s State) Clone() State {
 		FDB:        maps.Clone(s.FDB),
 		Sysctls:    maps.Clone(s.Sysctls),
 		Table:      s.Table.clone(),
+		Shapers:    maps.Clone(s.Shapers),
 		Admissions: maps.Clone(s.Admissions),
 		Strays:     maps.Clone(s.Strays),
 	}
@@ -54,6 +57,7 @@ func newState() State {
 		Neighbours: map[NeighbourKey]MAC{},
 		FDB:        map[FDBEntry]struct{}{},
 		Sysctls:    map[string]string{},
+		Shapers:    map[ShaperKey]Shaper{},
 		Admissions: map[Admission]AdmissionPlace{},
 		Strays:     map[ForeignRule]struct{}{},
 	}

@@ -100,6 +100,11 @@ func randomState(rng *rand.Rand) State {
 	if maybe() {
 		s.Table = randomTable(rng)
 	}
+	for _, d := range []Direction{ToPod, FromPod} {
+		if maybe() {
+			s.Shapers[ShaperKey{samplePodLink, d}] = Shaper{Rate: uint64(1+rng.IntN(2)) * 1_000_000, Burst: 64_000, Queue: 140_000}
+		}
+	}
 	return s
 }
 

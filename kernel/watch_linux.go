@@ -21,7 +21,7 @@ const watchBuffer = 1 << 20 // bytes
 func routeGroups() uint32 {
 	var mask uint32
 	for _, g := range []int{
-		unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
+		unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_TC,
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
@@ -151,6 +151,8 @@ func (s linkSet) concerns(m mdl.Message) bool {
 		return true
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		return len(b) >= unix.SizeofNdMsg && s[int32(binary.NativeEndian.Uint32(b[4:]))]
+	case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+		return len(b) >= nl.SizeofTcMsg && s[int32(binary.NativeEndian.Uint32(b[4:]))]
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		if len(b) < unix.SizeofRtMsg {
 			return false

@@ -178,7 +178,7 @@ func split(nodes []cluster.Node, cfg Config) (self cluster.Node, peers []cluster
 	return self, nil, fmt.Errorf("node %q is not in %s, which lists %s; add it there (in Kubernetes its kubelet does), or set node in the configuration; what is there stays", cfg.Node, cfg.SourceName, firstOf(names))
 }
 
-// keepUnrecorded leaves the routes, neighbours and host ports of pod links in
+// keepUnrecorded leaves routes, neighbours, host ports and limits of pod links in
 // place whose records are lost or cannot be read: a pod must not be cut off
 // because of a file.
 func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, unrecorded map[string]kernel.Admin) {
@@ -195,6 +195,11 @@ func keepUnrecorded(desired *kernel.State, snapshot kernel.Snapshot, unrecorded 
 		if _, ok := unrecorded[key.Link]; ok {
 			desired.Neighbours[key] = mac
 			pods = append(pods, key.IP)
+		}
+	}
+	for key, shaper := range snapshot.State.Shapers {
+		if _, ok := unrecorded[key.Link]; ok {
+			desired.Shapers[key] = shaper
 		}
 	}
 	if len(pods) > 0 && snapshot.State.Table != nil && desired.Table != nil {

@@ -26,6 +26,8 @@ func kind(op kernel.Op) string {
 		return "neighbour"
 	case kernel.FDBReplace, kernel.FDBDel:
 		return "fdb"
+	case kernel.ShaperAdd, kernel.ShaperSet, kernel.ShaperDel:
+		return "shaper"
 	case kernel.TableChange:
 		return "nftables"
 	case kernel.AdmissionAdd, kernel.AdmissionDel:

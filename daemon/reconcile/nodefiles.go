@@ -62,7 +62,7 @@ func (c Conflist) Render() ([]byte, error) {
 		Name        string   `json:"name"`
 		Plugins     []plugin `json:"plugins"`
 	}
-	p := plugin{Type: "ropeway", Capabilities: map[string]bool{"portMappings": true}, IPAM: ipam{Type: "ropeway-ipam"}}
+	p := plugin{Type: "ropeway", Capabilities: map[string]bool{"bandwidth": true, "portMappings": true}, IPAM: ipam{Type: "ropeway-ipam"}}
 	if c.StateDir != statedir.DefaultDir {
 		p.StateDir = string(c.StateDir)
 	}

@@ -33,6 +33,7 @@ func count(s kernel.State) map[string]int {
 		"fdb":       len(s.FDB),
 		"sysctl":    len(s.Sysctls),
 		"nftables":  tableSize(s.Table),
+		"shaper":    len(s.Shapers),
 	}
 }
 

@@ -62,6 +62,7 @@ func TestLoopThatDoesNotTurnIsNotAlive(t *testing.T) {
 
 func TestStatusCountsObjectsAsDesiredAndActual(t *testing.T) {
 	b := newBench(t)
+	b.withLimits(b.attach("c1", "10.244.1.5"))
 	b.start()
 	b.publish(node(1), node(2))
 	b.untilHolds(node(1), node(2))

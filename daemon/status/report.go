@@ -77,5 +77,5 @@ type Objects struct {
 
 // Kinds are the kinds of objects that are counted.
 func Kinds() []string {
-	return []string{"link", "address", "route", "neighbour", "fdb", "sysctl", "nftables"}
+	return []string{"link", "address", "route", "neighbour", "fdb", "sysctl", "nftables", "shaper"}
 }

@@ -34,6 +34,7 @@ func Compute(in Input) (Result, error) {
 		Neighbours: map[kernel.NeighbourKey]kernel.MAC{},
 		FDB:        map[kernel.FDBEntry]struct{}{},
 		Sysctls:    map[string]string{},
+		Shapers:    map[kernel.ShaperKey]kernel.Shaper{},
 	}
 	tunnels, podMTU, mtuProblems, err := planTunnels(in, under)
 	if err != nil {
@@ -60,6 +61,7 @@ func Compute(in Input) (Result, error) {
 	obstacles = append(obstacles, addAdmissions(&state, in, tunnels)...)
 	problems = append(problems, unsolved(obstacles)...)
 	problems = append(problems, addHostPorts(state.Table, in)...)
+	addShapers(&state, in)
 
 	return Result{State: state, PodMTU: podMTU, Sources: sources, Paths: published(paths), Problems: problems, Obstacles: obstacles}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
@@ -137,6 +138,18 @@ func (a *attach) run(ctx context.Context) error {
 	}
 	link := a.podLink()
 	last := a.netns.AttachSteps(ctx, link)
+	if a.record.Bandwidth != (bandwidth.Limits{}) {
+		last = append(last, kernel.Step{
+			Name: "limit the bandwidth",
+			Do: func() error {
+				if err := limitBandwidth(ctx, a.record); err != nil {
+					return errors.Join(err, unlimitBandwidth(a.record))
+				}
+				return nil
+			},
+			Undo: func() error { return unlimitBandwidth(a.record) },
+		})
+	}
 	if len(a.record.HostPorts) > 0 {
 		last = append(last, kernel.Step{
 			Name: "open the host ports",
@@ -194,6 +207,7 @@ func (a *attach) writeRecord(ctx context.Context) error {
 		HostPorts:   a.HostPorts,
 		DNS:         a.Asked.DNS,
 		Aliases:     a.Asked.Aliases,
+		Bandwidth:   a.Bandwidth,
 		IPAM:        a.source.record(),
 		Created:     time.Now().UTC(),
 	}

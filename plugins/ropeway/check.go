@@ -53,7 +53,7 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	link := linkOf(rec)
-	differs := errors.Join(err, takeOver(previous, &link), netns.Check(link), checkHostPorts(ctx, rec))
+	differs := errors.Join(err, takeOver(previous, &link), netns.Check(link), checkHostPorts(ctx, rec), checkBandwidth(ctx, rec))
 	if differs != nil {
 		return failf(codeDiffers, "%w; restart the pod", differs)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
@@ -39,6 +40,7 @@ type conf struct {
 	HostPorts  []hostports.Port
 	// Asked are the runtime's wishes that the record keeps.
 	Asked      asked
+	Bandwidth  bandwidth.Limits
 	PrevResult json.RawMessage
 	raw        []byte
 }
@@ -58,6 +60,7 @@ type document struct {
 		MAC          string
 		PortMappings []portMapping
 		asked
+		Bandwidth bandwidthEntry
 	} `json:"runtimeConfig"`
 	Args struct {
 		CNI struct{ MAC string } `json:"cni"`
@@ -102,6 +105,9 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 	}
 	c.Asked = doc.RuntimeConfig.asked
 	if err = c.Asked.validate(); err != nil {
+		return conf{}, err
+	}
+	if c.Bandwidth, err = parseBandwidth(doc.RuntimeConfig.Bandwidth); err != nil {
 		return conf{}, err
 	}
 	return c, c.validate()

@@ -82,6 +82,11 @@ func detach(ctx context.Context, rec endpoint.Record, bootID string, source allo
 	if err != nil {
 		return false, kernelError(err)
 	}
+	limited, err := retireLimits(rec)
+	if err != nil {
+		return retired, kernelError(err)
+	}
+	retired = retired || limited
 	if !ports.none() {
 		if err := ports.close(ctx); err != nil {
 			return retired, kernelError(err)

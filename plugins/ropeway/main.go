@@ -15,7 +15,8 @@
 //	}
 //
 // With "capabilities": {"portMappings": true} the runtime passes host ports,
-// which docs/hostports.md explains.
+// which docs/hostports.md explains; with {"bandwidth": true} limits, see
+// docs/bandwidth.md.
 //
 // A pod's only neighbour is its node. Of the IPAM's addresses the plugin takes
 // the address and not the prefix length, of its routes the destination: they

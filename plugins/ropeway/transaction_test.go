@@ -11,7 +11,7 @@ import (
 
 // attachArgs are those of a direct call in the node's namespace.
 func attachArgs(n *testNode, pod string) *skel.CmdArgs {
-	return &skel.CmdArgs{ContainerID: "a", Netns: pod, IfName: "eth0", Path: n.cniPath, StdinData: []byte(n.conf())}
+	return &skel.CmdArgs{ContainerID: "a", Netns: pod, IfName: "eth0", Path: n.cniPath, StdinData: []byte(n.conf("runtimeConfig", bothWays()))}
 }
 
 func TestFailureOfAnyStepLeavesNothing(t *testing.T) {
