@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -153,4 +154,14 @@ func FuzzParseTBF(f *testing.F) {
 		}
 		_ = ShaperAdd{ShaperKey{samplePodLink, FromPod}, s}.String()
 	})
+}
+
+func TestRetiredShaperIsNoneAndGivesItsNameBack(t *testing.T) {
+	s := newSpace(t)
+	s.reach(sampleShapers())
+	s.sh("ip link set " + ShaperLink(samplePodLink) + " down group " + strconv.Itoa(RetiredGroup))
+	if have, ok := s.state().Shapers[ShaperKey{samplePodLink, FromPod}]; ok {
+		t.Errorf("it is taken for %+v", have)
+	}
+	s.reach(sampleShapers())
 }
