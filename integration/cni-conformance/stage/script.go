@@ -1,0 +1,93 @@
+package stage
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Script is everything that was done, for a shell in namespaces of its own.
+func (s *Stage) Script() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	head := []string{
+		"unshare --mount --net --pid --fork --mount-proc sh <<'EVERYTHING'",
+		"mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /var/lib; mount -t sysfs sysfs /sys",
+		"mkdir -p /run/netns; ip link set lo up",
+		"BIN=" + quote(strings.Join(s.Subject.Path, ":")),
+	}
+	return strings.Join(append(append(head, s.script...), "EVERYTHING"), "\n") + "\n"
+}
+
+// noteCall writes a call as a command of the shell. A result that an earlier
+// call printed is taken from there, since another run prints another one.
+func (s *Stage) noteCall(req request, reply Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var line strings.Builder
+	name := ""
+	if req.verb == "ADD" && reply.OK() && !req.apart {
+		name = fmt.Sprintf("R%d", len(s.saved)+1)
+		line.WriteString(name + "=$(")
+	}
+	if req.kill > 0 {
+		fmt.Fprintf(&line, "timeout -s KILL %.3f ", req.kill.Seconds())
+	}
+	line.WriteString(`env -i PATH="$PATH"`)
+	for _, key := range slices.Sorted(maps.Keys(req.env)) {
+		value := quote(strings.ReplaceAll(req.env[key], strings.Join(s.Subject.Path, ":"), "$BIN"))
+		line.WriteString(" " + key + "=" + value)
+	}
+	fmt.Fprintf(&line, ` "$(PATH=$BIN command -v %s)" <<JSON`, req.plugin)
+	ending := ""
+	if req.apart {
+		line.WriteString(" &")
+	}
+	if name != "" {
+		ending = "\n)"
+	}
+	s.script = append(s.script, line.String()+"\n"+s.heredoc(reply.Stdin)+"\nJSON"+ending)
+	if name != "" {
+		s.script = append(s.script, `echo "exit code $?: $`+name+`"`)
+		s.saved = append(s.saved, compact(reply.stdout))
+	} else if !req.apart {
+		s.script = append(s.script, `echo "exit code $?"`)
+	}
+}
+
+// heredoc protects what the shell would replace.
+func (s *Stage) heredoc(stdin string) string {
+	for i, result := range s.saved {
+		if result != "" {
+			stdin = strings.ReplaceAll(stdin, result, fmt.Sprintf("\x00R%d\x00", i+1))
+		}
+	}
+	stdin = strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(stdin)
+	for i := range s.saved {
+		stdin = strings.ReplaceAll(stdin, fmt.Sprintf("\x00R%d\x00", i+1), fmt.Sprintf("$R%d", i+1))
+	}
+	return stdin
+}
+
+// compact is a document as it stands within another one.
+func compact(document []byte) string {
+	b, err := json.Marshal(json.RawMessage(bytes.TrimSpace(document)))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// quote makes text one word of the shell; $BIN stays what it is.
+func quote(text string) string {
+	plain := strings.IndexFunc(text, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.:_-=$,", r)
+	}) < 0
+	if plain && (!strings.Contains(text, "$") || strings.Contains(text, "$BIN")) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/ropeway-net/ropeway/integration/cni-conformance/cases"
+	"github.com/ropeway-net/ropeway/integration/cni-conformance/report"
+	"github.com/ropeway-net/ropeway/integration/cni-conformance/sandbox"
+	"github.com/ropeway-net/ropeway/integration/cni-conformance/stage"
+	"github.com/ropeway-net/ropeway/integration/cni-conformance/subject"
+)
+
+// examined are the versions of the specification with which cases run. Those
+// before 0.3.1 have another form of result and no runtime sends them any more.
+func examined() []string { return []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"} }
+
+// examine runs the cases of all subjects.
+func examine(ctx context.Context, o options) (report.Report, error) {
+	var r report.Report
+	for _, s := range o.subjects {
+		versions, err := supported(ctx, s, o.versions)
+		if err != nil {
+			return r, err
+		}
+		r.Subjects = append(r.Subjects, report.Subject{Label: s.Label, Plugin: s.Type(), Kind: string(s.Kind), Versions: versions})
+	}
+	type task struct {
+		entry *report.Entry
+		job   sandbox.Job
+	}
+	var tasks []task
+	for i := range r.Subjects {
+		s := &r.Subjects[i]
+		s.Entries = entriesOf(o, s.Versions)
+		for j := range s.Entries {
+			e := &s.Entries[j]
+			c, err := cases.Find(e.Case)
+			if err != nil {
+				return r, err
+			}
+			if why := c.Applies(o.subjects[i], e.Version); why != "" {
+				e.Outcome = stage.Outcome{Verdict: stage.InapplicableV, Why: why}
+				continue
+			}
+			tasks = append(tasks, task{e, sandbox.Job{Subject: o.subjects[i], Version: e.Version, Case: e.Case}})
+		}
+	}
+	queue := make(chan task)
+	var workers sync.WaitGroup
+	for range max(o.jobs, 1) {
+		workers.Go(func() {
+			for t := range queue {
+				t.entry.Outcome = sandbox.Run(ctx, t.job)
+			}
+		})
+	}
+	for _, t := range tasks {
+		queue <- t
+	}
+	close(queue)
+	workers.Wait()
+	for i := range r.Subjects {
+		r.Subjects[i].Settle()
+	}
+	return r, ctx.Err()
+}
+
+func entriesOf(o options, versions []string) []report.Entry {
+	var entries []report.Entry
+	for _, v := range versions {
+		for _, c := range cases.All() {
+			if len(o.cases) == 0 || slices.Contains(o.cases, c.Name) {
+				entries = append(entries, report.Entry{Case: c.Name, Level: c.Level, What: c.What, Version: v})
+			}
+		}
+	}
+	return entries
+}
+
+// supported asks the plugin for its versions and takes those that are wanted.
+func supported(ctx context.Context, s subject.Subject, wanted []string) ([]string, error) {
+	all, err := cases.Supported(ctx, stage.New(s, "1.0.0"))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for its versions: %w", s.Type(), err)
+	}
+	var versions []string
+	for _, v := range examined() {
+		if slices.Contains(all, v) && (len(wanted) == 0 || slices.Contains(wanted, v)) {
+			versions = append(versions, v)
+		}
+	}
+	if len(versions) == 0 {
+		return nil, fmt.Errorf("%s speaks %v, of which none is to be examined", s.Type(), all)
+	}
+	return versions, nil
+}
+
+// publish writes all reports.
+func publish(r report.Report, o options, out io.Writer) error {
+	errs := []error{
+		r.WriteTable(out),
+		r.WriteJSON(filepath.Join(o.out, "report.json")),
+		r.WriteJUnit(filepath.Join(o.out, "junit.xml")),
+	}
+	return errors.Join(errs...)
+}
