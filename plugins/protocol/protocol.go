@@ -157,7 +157,7 @@ func (in Process) fail(spoken string, e *types.Error) {
 		CNIVersion string `json:"cniVersion"`
 		Code       uint   `json:"code"`
 		Msg        string `json:"msg"`
-		Details    string `json:"details,omitempty"`
+		Details    string `json:"details"`
 	}{spoken, e.Code, e.Msg, e.Details}, "", "    ")
 	if err == nil {
 		_, err = fmt.Fprintf(in.Stdout, "%s\n", b)

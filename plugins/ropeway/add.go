@@ -9,6 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/endpoint"
@@ -26,6 +27,10 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 	}
 	defer netns.Close()
 	c, err := parseConf(args.StdinData, args.Args)
+	if err != nil {
+		return err
+	}
+	previous, err := c.chained()
 	if err != nil {
 		return err
 	}
@@ -55,7 +60,7 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 	if err := makeRoom(ctx, c, args, claim, bootID); err != nil {
 		return err
 	}
-	a := &attach{plugin: p, conf: c, args: args, node: node, netns: netns, source: source, claim: claim, log: log}
+	a := &attach{plugin: p, conf: c, args: args, previous: previous, node: node, netns: netns, source: source, claim: claim, log: log}
 	return a.run(ctx)
 }
 
@@ -109,12 +114,14 @@ func makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, claim *endpoint.C
 type attach struct {
 	plugin
 	conf
-	args   *skel.CmdArgs
-	node   statedir.Node
-	netns  *kernel.PodNetns
-	source allocator
-	claim  *endpoint.Claim
-	log    *verbLog
+	args *skel.CmdArgs
+	// previous is the result of an earlier plugin of the chain; nil without one.
+	previous *types100.Result
+	node     statedir.Node
+	netns    *kernel.PodNetns
+	source   allocator
+	claim    *endpoint.Claim
+	log      *verbLog
 
 	lease  lease
 	record endpoint.Record

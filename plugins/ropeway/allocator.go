@@ -54,7 +54,7 @@ func (c conf) allocatorFor(args *skel.CmdArgs, node statedir.Node) (allocator, e
 // configuration says by now.
 func allocatorOf(rec endpoint.Record, bootID string, args *skel.CmdArgs) allocator {
 	if rec.IPAM.Type != inProcess {
-		return delegate{kind: rec.IPAM.Type, netconf: rec.IPAM.Config, args: &skel.CmdArgs{
+		return delegate{kind: rec.IPAM.Type, netconf: withPresentResult(rec.IPAM.Config, args.StdinData), args: &skel.CmdArgs{
 			ContainerID: rec.ContainerID, Netns: rec.Netns, IfName: rec.IfName, Args: args.Args, Path: args.Path,
 		}}
 	}

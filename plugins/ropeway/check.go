@@ -70,16 +70,25 @@ func (c conf) checkerOf(rec endpoint.Record, bootID string, args *skel.CmdArgs) 
 }
 
 func (c conf) previousResult() (*types100.Result, error) {
+	result, err := c.chained()
+	if err == nil && result == nil {
+		err = failf(types.ErrInvalidNetworkConfig, "network configuration has no prevResult, which CHECK compares with; the runtime must pass the result of ADD")
+	}
+	return result, err
+}
+
+// chained is prevResult; nil when there is none.
+func (c conf) chained() (*types100.Result, error) {
 	if len(c.PrevResult) == 0 || string(c.PrevResult) == "null" {
-		return nil, failf(types.ErrInvalidNetworkConfig, "network configuration has no prevResult, which CHECK compares with; the runtime must pass the result of ADD")
+		return nil, nil
 	}
 	raw, err := create.Create(c.CNIVersion, c.PrevResult)
 	if err != nil {
-		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass the result of ADD", err)
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass what an earlier plugin printed", err)
 	}
 	result, err := types100.NewResultFromResult(raw)
 	if err != nil {
-		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass the result of ADD", err)
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass what an earlier plugin printed", err)
 	}
 	return result, nil
 }

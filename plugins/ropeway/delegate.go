@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -68,6 +69,25 @@ func (d delegate) record() endpoint.IPAM {
 	return endpoint.IPAM{Type: d.kind, Config: json.RawMessage(d.netconf)}
 }
 
+// withPresentResult is a configuration of ADD with the prevResult of now: the
+// specification gives a delegate all that its caller got, and what the
+// administrator has changed since must not keep it from finding its state.
+func withPresentResult(config, now []byte) []byte {
+	var keys map[string]json.RawMessage
+	var sent struct {
+		PrevResult json.RawMessage `json:"prevResult"`
+	}
+	if json.Unmarshal(config, &keys) != nil || json.Unmarshal(now, &sent) != nil || sent.PrevResult == nil {
+		return config
+	}
+	keys["prevResult"] = sent.PrevResult
+	whole, err := json.Marshal(keys)
+	if err != nil {
+		return config
+	}
+	return whole
+}
+
 // run executes a verb of the plugin. Its own error keeps its code.
 func (d delegate) run(ctx context.Context, verb string) ([]byte, error) {
 	path, err := d.find()
@@ -79,7 +99,7 @@ func (d delegate) run(ctx context.Context, verb string) ([]byte, error) {
 	cmd.Env = append(os.Environ(),
 		"CNI_COMMAND="+verb, "CNI_CONTAINERID="+d.args.ContainerID, "CNI_NETNS="+d.args.Netns,
 		"CNI_IFNAME="+d.args.IfName, "CNI_ARGS="+d.args.Args, "CNI_PATH="+d.args.Path)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.netconf), &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(d.netconf), &stdout, io.MultiWriter(os.Stderr, &stderr)
 	cmd.WaitDelay = time.Second // children of a killed plugin may hold the pipes
 	if err = cmd.Run(); err == nil {
 		return stdout.Bytes(), nil

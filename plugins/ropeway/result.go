@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -12,11 +13,33 @@ import (
 
 func (a *attach) print(link kernel.PodLink) error {
 	a.log.addresses = link.Addresses
-	result, err := newResult(link, a.args.Netns, a.dns()).GetAsVersion(a.CNIVersion)
+	own := newResult(link, a.args.Netns, a.dns())
+	result, err := joined(a.previous, own).GetAsVersion(a.CNIVersion)
 	if err != nil {
 		return err
 	}
 	return result.PrintTo(a.stdout)
+}
+
+// joined is a result that keeps what earlier plugins of a chain made, as the
+// specification demands. previous is nil for the first one.
+func joined(previous, own *types100.Result) *types100.Result {
+	if previous == nil {
+		return own
+	}
+	r := *own
+	r.Interfaces = slices.Concat(previous.Interfaces, own.Interfaces)
+	r.IPs = slices.Clone(previous.IPs)
+	for _, ip := range own.IPs {
+		moved := *ip
+		moved.Interface = types100.Int(*ip.Interface + len(previous.Interfaces))
+		r.IPs = append(r.IPs, &moved)
+	}
+	r.Routes = slices.Concat(previous.Routes, own.Routes)
+	if r.DNS.IsEmpty() {
+		r.DNS = previous.DNS
+	}
+	return &r
 }
 
 // newResult is what ADD says: the host end, the pod end, and what hangs on it.
