@@ -18,9 +18,10 @@ func checkCases() []Case {
 		{Name: "check-prints-nothing", Level: Practice, What: "CHECK prints nothing on success", Since: checkSince, Run: checkPrintsNothing},
 		{Name: "check-reads-prevresult", Level: Must, What: "CHECK fails when prevResult has another address than the interface", Since: checkSince, Kinds: interfaceOnly(), Run: checkReadsPrevResult},
 		{Name: "check-wants-prevresult", Level: Practice, What: "CHECK without prevResult fails", Since: checkSince, Kinds: interfaceOnly(), Run: checkWantsPrevResult},
-		{Name: "check-allows-more-routes", Level: Must, What: "CHECK passes when a later plugin has added a route and an address, and prevResult says so", Since: checkSince, Kinds: interfaceOnly(), Run: checkAllowsMoreRoutes},
+		{Name: "check-allows-more-routes", Level: Must, What: "CHECK passes when a later plugin has added a route, and prevResult says so", Since: checkSince, Kinds: interfaceOnly(), Run: checkAllowsMoreRoutes},
+		{Name: "check-allows-more-addresses", Level: Must, What: "CHECK passes when a later plugin has added an address, without a gateway, and prevResult says so", Since: checkSince, Kinds: interfaceOnly(), Run: checkAllowsMoreAddresses},
 		{Name: "check-allows-fewer-routes", Level: Must, What: "CHECK passes when a later plugin has taken the default routes away, and prevResult says so", Since: checkSince, Kinds: interfaceOnly(), Run: checkAllowsFewerRoutes},
-		{Name: "check-allows-new-mac", Level: Practice, What: "CHECK passes when a later plugin has changed the MAC address, as tuning does, and prevResult says so", Since: checkSince, Kinds: interfaceOnly(), Run: checkAllowsNewMAC},
+		{Name: "check-allows-new-mac", Level: Practice, What: "CHECK passes when a later plugin has changed the MAC address, as tuning does, prevResult says so, and the host reaches the container", Since: checkSince, Kinds: interfaceOnly(), Run: checkAllowsNewMAC},
 		{Name: "check-under-capture", Level: Practice, What: "CHECK passes while somebody captures packets on the host's interfaces", Since: checkSince, Kinds: interfaceOnly(), Run: checkUnderCapture},
 		{Name: "check-after-del", Level: Practice, What: "CHECK fails after DEL", Since: checkSince, Kinds: addressing(), Run: checkAfterDel},
 	}
@@ -121,7 +122,25 @@ func checkAllowsMoreRoutes(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Sh(ctx, "ip -n a address add 198.51.100.7/32 dev eth0 && ip -n a route add 203.0.113.0/24 dev eth0"); err != nil {
+	if err := s.Sh(ctx, "ip -n a route add 203.0.113.0/24 dev eth0"); err != nil {
+		return err
+	}
+	option, err := altered(a, func(result map[string]any) {
+		routes, _ := result["routes"].([]any)
+		result["routes"] = append(routes, map[string]any{"dst": "203.0.113.0/24"})
+	})
+	if err != nil {
+		return err
+	}
+	return succeeds(s.Call(ctx, "CHECK", a, option))
+}
+
+func checkAllowsMoreAddresses(ctx context.Context, s *stage.Stage) error {
+	a, err := checked(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := s.Sh(ctx, "ip -n a address add 198.51.100.7/32 dev eth0"); err != nil {
 		return err
 	}
 	ip := map[string]any{"address": "198.51.100.7/32"}
@@ -130,12 +149,10 @@ func checkAllowsMoreRoutes(ctx context.Context, s *stage.Stage) error {
 	}
 	option, err := altered(a, func(result map[string]any) {
 		ips, _ := result["ips"].([]any)
-		routes, _ := result["routes"].([]any)
 		if index, ok := ips[0].(map[string]any)["interface"]; ok {
 			ip["interface"] = index
 		}
 		result["ips"] = append(ips, ip)
-		result["routes"] = append(routes, map[string]any{"dst": "203.0.113.0/24"})
 	})
 	if err != nil {
 		return err
@@ -181,6 +198,17 @@ func checkAllowsNewMAC(ctx context.Context, s *stage.Stage) error {
 	const mac = "02:00:00:00:00:42"
 	if err := s.Sh(ctx, "ip -n a link set eth0 address %s", mac); err != nil {
 		return err
+	}
+	result, err := stage.ResultOf(a)
+	if err != nil {
+		return err
+	}
+	addresses, err := result.Addresses()
+	if err != nil || len(addresses) == 0 {
+		return stage.Inapplicable("its result has no address")
+	}
+	if err := s.Sh(ctx, "ping -c 2 -i 0.2 -W 1 %s", addresses[0].Addr()); err != nil {
+		return stage.Inapplicable("the host does not reach the container with another MAC address, and CHECK may say so; the capability mac is the way to ask for one")
 	}
 	option, err := altered(a, func(result map[string]any) {
 		for _, one := range result["interfaces"].([]any) {

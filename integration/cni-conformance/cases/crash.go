@@ -32,6 +32,10 @@ func eachKilled(ctx context.Context, s *stage.Stage, judge func(a *stage.Attachm
 	if err := s.Deleted(ctx, probe); err != nil {
 		return err
 	}
+	s.Dismantle(ctx, probe)
+	if err := s.RemoveNetns(ctx, probe); err != nil {
+		return err
+	}
 	for i := range cuts {
 		a, err := s.Container(ctx, fmt.Sprintf("k%d", i))
 		if err != nil {

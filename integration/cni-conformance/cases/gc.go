@@ -124,11 +124,8 @@ func gcInterfaceName(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	b, err := s.Second(ctx, a, "net1")
+	b, err := withSecond(ctx, s, a)
 	if err != nil {
-		return err
-	}
-	if err := s.Added(ctx, b); err != nil {
 		return err
 	}
 	r := s.Call(ctx, "GC", nil, stage.Key(validKey, attachments(a)))

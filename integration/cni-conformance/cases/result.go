@@ -16,7 +16,7 @@ func resultCases() []Case {
 		{Name: "result-container-interface", Level: Must, What: "interfaces has the container's, with the MAC that it has", Kinds: interfaceOnly(), Run: resultContainerInterface},
 		{Name: "result-sandbox", Level: Should, What: "its sandbox is what CNI_NETNS said", Kinds: interfaceOnly(), Run: resultSandbox},
 		{Name: "result-host-interfaces", Level: Must, What: "interfaces has every interface that ADD made on the host, and none that is not there", Kinds: interfaceOnly(), Run: resultHostInterfaces},
-		{Name: "result-mtu", Level: Must, What: "interfaces have their MTU", Since: "1.1.0", Kinds: interfaceOnly(), Run: resultMTU},
+		{Name: "result-mtu", Level: Should, What: "interfaces have their MTU", Since: "1.1.0", Kinds: interfaceOnly(), Run: resultMTU},
 		{Name: "result-ips", Level: Must, What: "ips has the addresses, in CIDR notation, that the interface has", Kinds: addressing(), Run: resultIPs},
 		{Name: "result-ip-version", Level: Must, What: "before 1.0.0 each of ips says whether it is version 4 or 6", Kinds: addressing(), Run: resultIPVersion},
 		{Name: "result-ip-interface", Level: Must, What: "each of ips points to the container's interface", Kinds: interfaceOnly(), Run: resultIPInterface},

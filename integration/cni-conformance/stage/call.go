@@ -149,7 +149,7 @@ func (s *Stage) compose(verb string, plugin int, a *Attachment, options []Option
 		previous := a.Result
 		if verb == "ADD" {
 			previous = nil
-			if plugin > 0 {
+			if plugin > 0 && plugin <= len(a.lower) {
 				previous = a.lower[plugin-1]
 			}
 		} else if previous == nil {

@@ -37,7 +37,7 @@ func (s *Stage) Delegated(ctx context.Context) error {
 		ip["version"] = "4"
 	}
 	result, err := json.Marshal(map[string]any{
-		"cniVersion": s.Version, "ips": []any{ip}, "routes": []any{map[string]any{"dst": "0.0.0.0/0"}}, "dns": map[string]any{},
+		"cniVersion": s.Version, "ips": []any{ip}, "routes": []any{map[string]any{"dst": "203.0.113.0/24"}}, "dns": map[string]any{},
 	})
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ func (s *Stage) Prepare(ctx context.Context, a *Attachment) error {
 	for i := range s.Subject.Target {
 		r := s.exec(ctx, s.compose("ADD", i, a, nil))
 		if !r.OK() {
-			return &Blocked{What: fmt.Sprintf("the plugin in front of it, %s, fails: %s", r.Plugin, r.Brief()), Reply: &r}
+			return Inapplicable("the plugin in front of it, %s, fails: %s", r.Plugin, r.Brief())
 		}
 		a.previous = r.stdout
 		a.lower = append(a.lower, r.stdout)
