@@ -17,10 +17,10 @@ COMMA     := ,
 
 export CGO_ENABLED := 0
 
-.PHONY: help build image manifests deps test demo kill-points power-cuts bench bench-quick kube-build kube-up kube-down kube-shell kube-test kube-bench conformance lint fmt clean
+.PHONY: help build image manifests deps test demo kill-points power-cuts bench bench-quick kube-build kube-up kube-down kube-shell kube-test kube-bench conformance cni-conformance lint fmt clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the plugins, the daemon and ropewayctl into bin/
 	@mkdir -p $(BIN)
@@ -82,6 +82,15 @@ kube-bench: kube-build ## many pods at once against the reference plugins, in on
 conformance: kube-build ## Kubernetes' own network tests in all modes (MODE=, PROXY=, SPECS=: one) (root)
 	$(KUBE) build --e2e
 	$(KUBE) conformance --mode "$(MODE)" --proxy "$(PROXY)" --specs "$(SPECS)"
+
+CNI := $(CURDIR)/build/cni-conformance
+
+cni-conformance: deps build ## any CNI plugin against the CNI specification: ours and the reference (root; SPEC=, CASES=: some)
+	@mkdir -p $(CNI)/bin && cp $(BIN)/ropeway $(BIN)/ropeway-ipam $(CNI)/bin/
+	cd integration/bench/reference && $(GO) build -trimpath -o $(CNI)/bin/ $(addprefix github.com/containernetworking/plugins/plugins/,main/ptp main/bridge ipam/host-local meta/portmap)
+	$(GO) build -o $(CNI)/cni-conformance ./integration/cni-conformance
+	$(CNI)/cni-conformance -bin $(CNI)/bin -out $(CNI) -jobs 8 -spec "$(SPEC)" -case "$(CASES)" $(if $(SPEC)$(CASES),,-page docs/cni-conformance.md -preface integration/cni-conformance/subjects/preface.md) -must-pass ropeway,ropeway-ipam \
+		$(addprefix integration/cni-conformance/subjects/,ropeway.conflist ropeway-ipam.conflist ptp.conflist bridge.conflist host-local.conflist) portmap:portmap=integration/cni-conformance/subjects/portmap.conflist
 
 lint: ## golangci-lint with the rules of .golangci.yaml
 	$(LINTER) run ./...

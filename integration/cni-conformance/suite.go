@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -101,12 +102,39 @@ func supported(ctx context.Context, s subject.Subject, wanted []string) ([]strin
 	return versions, nil
 }
 
+// about reads what the page shall say about the subjects.
+func (o options) about() (string, error) {
+	if o.preface == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(o.preface)
+	return string(b), err
+}
+
+func writeScript(path, script string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(script), 0o755)
+}
+
 // publish writes all reports.
 func publish(r report.Report, o options, out io.Writer) error {
 	errs := []error{
 		r.WriteTable(out),
 		r.WriteJSON(filepath.Join(o.out, "report.json")),
 		r.WriteJUnit(filepath.Join(o.out, "junit.xml")),
+	}
+	if o.page != "" {
+		about, err := o.about()
+		errs = append(errs, err, r.Page(o.page, about))
+	}
+	for _, s := range r.Subjects {
+		for _, e := range s.Entries {
+			if e.Script != "" {
+				errs = append(errs, writeScript(filepath.Join(o.out, "scripts", s.Label+"-"+e.Version+"-"+e.Case+".sh"), e.Script))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

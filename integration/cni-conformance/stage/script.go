@@ -16,7 +16,7 @@ func (s *Stage) Script() string {
 	head := []string{
 		"unshare --mount --net --pid --fork --mount-proc sh <<'EVERYTHING'",
 		"mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /var/lib; mount -t sysfs sysfs /sys",
-		"mkdir -p /run/netns; ip link set lo up",
+		"mkdir -p /run/netns " + Own + "; ip link set lo up",
 		"BIN=" + quote(strings.Join(s.Subject.Path, ":")),
 	}
 	return strings.Join(append(append(head, s.script...), "EVERYTHING"), "\n") + "\n"
