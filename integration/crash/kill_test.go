@@ -22,7 +22,7 @@ import (
 func every() bool { return os.Getenv("ROPEWAY_CRASH") == "every" }
 
 // sampled is how many points of each series a sample has.
-const sampled = 6
+const sampled = 4
 
 // series are what may follow a kill. Each ends with nothing left of the victim.
 func series() map[string]func(*killed) {

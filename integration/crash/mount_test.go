@@ -82,15 +82,16 @@ type fileSystem struct {
 	kind string
 	size int64 // bytes
 	mkfs []string
+	cuts int // how many moments are tried at most
 }
 
 // fileSystems lists those that a node may have /var/lib/cni on. The sizes are
 // the smallest that the programs take.
 func fileSystems() []fileSystem {
 	return []fileSystem{
-		{"ext4", 16 << 20, []string{"mkfs.ext4", "-q", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"}},
-		{"xfs", 300 << 20, []string{"mkfs.xfs", "-q"}},
-		{"btrfs", 128 << 20, []string{"mkfs.btrfs", "-q"}},
+		{"ext4", 16 << 20, []string{"mkfs.ext4", "-q", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"}, 1500},
+		{"xfs", 300 << 20, []string{"mkfs.xfs", "-q"}, 500},
+		{"btrfs", 128 << 20, []string{"mkfs.btrfs", "-q"}, 500},
 	}
 }
 

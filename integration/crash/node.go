@@ -20,9 +20,9 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
 
-// callTime is how long a call of the plugin may take. A file that a crash left
-// and that stops later calls shows by this too.
-const callTime = 30 * time.Second
+// callTime is how long a call of the plugin may take, longer than its own
+// deadline. A file that a crash left and that stops later calls shows by this.
+const callTime = 100 * time.Second
 
 // Node is a namespace and a directory in which a plugin attaches pods without
 // a daemon.

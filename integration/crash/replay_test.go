@@ -32,6 +32,8 @@ func TestPowerCutAtAnyWriteLosesNoAddressAndStopsNoLaterCall(t *testing.T) {
 // of the network, of broadcasts and of the node.
 const podsOfReplay = 5
 
+func podCIDRsOfReplay() []string { return []string{"10.99.0.0/29", "fd99::/125"} }
+
 type replay struct {
 	*testing.T
 	fs     fileSystem
@@ -48,7 +50,7 @@ func newReplay(t *testing.T, f fileSystem) *replay {
 	t.Logf("seed %d", seed)
 	r := &replay{
 		T: t, fs: f, memory: inMemory(t), mount: t.TempDir(), boot: newBootID(t),
-		node:   newNode(t, []string{"10.99.0.0/29", "fd99::/125"}),
+		node:   newNode(t, podCIDRsOfReplay()),
 		random: rand.New(rand.NewPCG(seed, 0)),
 	}
 	r.node.Dir = filepath.Join(r.mount, "cni")
@@ -65,7 +67,10 @@ func (r *replay) run() {
 		way := RecoveryWays()[i%len(RecoveryWays())]
 		r.boot.is(r.T, fmt.Sprint("boot-after-cut-", i))
 		if err := r.recover(d.Cut(c.events, c.survives), fmt.Sprint("cut", i), way); err != nil {
-			r.Fatalf("power cut after event %d of %d (%s), recovery by %s: %v", c.events, d.Events(), c.name, way, err)
+			r.Fatalf("power cut %d, after event %d of %d (%s), recovery by %s: %v", i, c.events, d.Events(), c.name, way, err)
+		}
+		if i%100 == 99 {
+			r.Logf("%d power cuts", i+1)
 		}
 	}
 	r.Logf("%s: recovered from %d power cuts in %d events with %d flushes", r.fs.kind, len(cuts), d.Events(), len(d.Flushes()))
@@ -103,7 +108,7 @@ func (r *replay) record() (d *disk.Disk, from int) {
 	if every() {
 		rounds = 12
 	}
-	if err := (Workload{r.node, r.pods, "recorded", filepath.Join(r.mount, "log")}).Run(r.Context(), rounds); err != nil {
+	if err := (Workload{Node: r.node, Pods: r.pods, Prefix: "recorded", Log: filepath.Join(r.mount, "log")}).Run(r.Context(), rounds); err != nil {
 		r.Fatal(err)
 	}
 	return d, from
@@ -131,13 +136,31 @@ func (r *replay) cuts(d *disk.Disk, from int) []cut {
 		all = append(all, cut{moment, "some written", disk.Some(r.random)})
 	}
 	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	most := r.fs.cuts
 	if !every() {
-		all = all[:min(len(all), 24)]
+		most = 24
 	}
-	return all
+	return all[:min(len(all), most)]
 }
 
-func (r *replay) recover(d *disk.Disk, prefix, way string) (err error) {
+func (r *replay) recover(d *disk.Disk, prefix, way string) error {
+	return r.mounted(d, func() error {
+		return Recovery{r.node, r.pods, prefix}.Run(r.Context(), way)
+	})
+}
+
+// inspect tells whether there is anything of an attachment on a disk.
+func (r *replay) inspect(d *disk.Disk) (left bool, err error) {
+	err = r.mounted(d, func() error {
+		files, err := r.node.Files()
+		left = len(files) > 0
+		return err
+	})
+	return left, err
+}
+
+// mounted does something while a copy of the disk is mounted.
+func (r *replay) mounted(d *disk.Disk, do func() error) (err error) {
 	path := filepath.Join(r.memory, "image")
 	if err := d.WriteFile(path); err != nil {
 		return err
@@ -151,5 +174,5 @@ func (r *replay) recover(d *disk.Disk, prefix, way string) (err error) {
 			err = unmountErr
 		}
 	}()
-	return Recovery{r.node, r.pods, prefix}.Run(r.Context(), way)
+	return do()
 }

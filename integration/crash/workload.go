@@ -19,6 +19,9 @@ type Workload struct {
 	Prefix string
 	// Log is a file on the same file system, which the other program writes.
 	Log string
+	// Attached is told of each pod that has been attached, by goroutines of
+	// their own; nil if nobody wants to know.
+	Attached func(Attachment)
 }
 
 // Attachment is what round number round attaches in a pod's namespace. Each
@@ -81,6 +84,9 @@ const logInterval = 3 * time.Millisecond
 
 func (w Workload) round(ctx context.Context, a Attachment) error {
 	result, _, err := w.Node.Add(ctx, a)
+	if err == nil && w.Attached != nil {
+		w.Attached(a)
+	}
 	if err == nil {
 		err = w.Node.Check(ctx, a, result)
 	}
