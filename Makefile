@@ -53,7 +53,7 @@ power-cuts: deps build ## cut the power at every write of a disk, on each file s
 	CGO_ENABLED=1 ROPEWAY_BIN=$(BIN) ROPEWAY_CRASH=every $(GOTESTSUM) --format standard-verbose -- -count 1 -timeout 3h -run 'PowerCut' ./integration/crash
 
 bench: deps ## pod start and stop against the reference plugins (8 minutes on a quiet machine) (root)
-	$(GO) run ./integration/bench
+	$(GO) run ./integration/bench -page docs/benchmarks.md
 
 bench-quick: deps ## the same cases in fewer rounds (2 minutes) (root)
 	$(GO) run ./integration/bench -quick

@@ -113,6 +113,9 @@ func (a *attacher) detach(ctx context.Context, all, attached []*attachment) ([]s
 	if removed.failed > 0 && a.batch == 1 {
 		return nil, removed.failure
 	}
+	if err := a.delAgain(ctx, all); err != nil {
+		return nil, err
+	}
 	gone := sample{step: stepGone, wall: removed.wall}
 	for _, d := range leaving {
 		at, err := d.wait(ctx)
@@ -123,6 +126,23 @@ func (a *attacher) detach(ctx context.Context, all, attached []*attachment) ([]s
 		gone.wall = max(gone.wall, at.Sub(start))
 	}
 	return []sample{removed, gone}, nil
+}
+
+// delAgain repeats what failed, as a runtime does until it succeeds.
+func (a *attacher) delAgain(ctx context.Context, pods []*attachment) error {
+	const tries = 5
+	for range tries {
+		pods = slices.DeleteFunc(slices.Clone(pods), func(p *attachment) bool { return p.failed == nil })
+		for _, p := range pods {
+			_, p.failed = a.network.del(ctx, p)
+		}
+	}
+	for _, p := range pods {
+		if p.failed != nil {
+			return fmt.Errorf("DEL fails again and again: %w", p.failed)
+		}
+	}
+	return nil
 }
 
 // each calls a verb for all pods, as many at a time as the attacher is wide.
@@ -139,9 +159,10 @@ func (a *attacher) each(ctx context.Context, step string, pods []*attachment, ca
 	for range min(a.width, len(pods)) {
 		workers.Go(func() {
 			for p := range queue {
-				s, err := call(ctx, p)
+				var s spent
+				s, p.failed = call(ctx, p)
 				mu.Lock()
-				result.add(s, err)
+				result.add(s, p.failed)
 				mu.Unlock()
 			}
 		})

@@ -37,7 +37,7 @@ func attachComparison(b binaries) comparison {
 		name:   "attach",
 		what:   "ADD, CHECK and DEL, IPv4, one after the other",
 		sides:  []side{ours(b, "ropeway", setting{}), ofPtp(b, "ptp", setting{}), ofBridge(b, "bridge", setting{})},
-		rounds: extent{150, 30}, seconds: extent{40, 8},
+		rounds: extent{150, 30}, seconds: extent{40, 8}, warmUp: 2,
 		rows: []row{
 			{"add", stepAdd, 0, 1, latency},
 			{"check", stepCheck, 0, 1, latency},
@@ -61,7 +61,7 @@ func dualComparison(b binaries) comparison {
 		name:   "dual",
 		what:   "ADD, CHECK and DEL, IPv4 and IPv6, one after the other",
 		sides:  []side{ours(b, "ropeway", both), ofPtp(b, "ptp", both), withBridge},
-		rounds: extent{15, 3}, seconds: extent{45, 8},
+		rounds: extent{15, 3}, seconds: extent{45, 8}, warmUp: 2,
 		rows: []row{
 			{"add-dual", stepAdd, 0, 1, latency},
 			{"check-dual", stepCheck, 0, 1, latency},
@@ -79,7 +79,7 @@ func dualOverSingleComparison(b binaries) comparison {
 			ours(b, "ropeway dual-stack", setting{prefixes: []string{pods4, pods6}}),
 			ours(b, "ropeway single-stack", setting{}),
 		},
-		rounds: extent{150, 30}, seconds: extent{25, 5},
+		rounds: extent{150, 30}, seconds: extent{25, 5}, warmUp: 2,
 		rows: []row{
 			{"add-dual-over-single", stepAdd, 0, 1, latency},
 			{"del-dual-over-single", stepDel, 0, 1, latency},
@@ -97,7 +97,7 @@ func masqueradeComparison(b binaries) comparison {
 			ofPtp(b, "ptp, nftables", setting{masquerade: true, backend: "nftables"}),
 			ofBridge(b, "bridge", setting{masquerade: true}),
 		},
-		rounds: extent{40, 8}, seconds: extent{30, 6},
+		rounds: extent{40, 8}, seconds: extent{30, 6}, warmUp: 2,
 		rows: []row{
 			{"add-masquerade", stepAdd, 0, 1, latency},
 			{"del-masquerade", stepDel, 0, 1, latency},
@@ -118,7 +118,7 @@ func hostPortComparison(b binaries) comparison {
 			ofPtp(b, "ptp + portmap", setting{hostPort: true}),
 			ofPtp(b, "ptp + portmap, nftables", setting{hostPort: true, backend: "nftables"}),
 		},
-		rounds: extent{40, 8}, seconds: extent{30, 6},
+		rounds: extent{40, 8}, seconds: extent{30, 6}, warmUp: 2,
 		rows: []row{
 			{"add-hostport", stepAdd, 0, 1, latency},
 			{"del-hostport", stepDel, 0, 1, latency},
@@ -148,7 +148,7 @@ func statusComparison(b binaries) comparison {
 			asked(ofPtp(b, "ptp", setting{})),
 			asked(ofBridge(b, "bridge", setting{})),
 		},
-		rounds: extent{200, 40}, seconds: extent{10, 3},
+		rounds: extent{200, 40}, seconds: extent{10, 3}, warmUp: 2,
 		rows: []row{
 			{"status", stepRun, 0, 1, latency},
 			{"status-vs-bridge", stepRun, 0, 2, latency},
@@ -166,7 +166,7 @@ func withoutDaemonComparison(b binaries) comparison {
 			ours(b, "ropeway without ropewayd", setting{withoutOwn: true}),
 			ofPtp(b, "ptp", setting{}),
 		},
-		rounds: extent{60, 12}, seconds: extent{15, 4},
+		rounds: extent{60, 12}, seconds: extent{15, 4}, warmUp: 2,
 		rows: []row{
 			{"add-without-daemon", stepAdd, 0, 1, latency},
 			{"check-without-daemon", stepCheck, 0, 1, latency},
@@ -189,7 +189,7 @@ func versionComparison(b binaries) comparison {
 			})),
 			run("empty program", program(process{path: b.empty})),
 		},
-		rounds: extent{200, 40}, seconds: extent{10, 3},
+		rounds: extent{200, 40}, seconds: extent{10, 3}, warmUp: 2,
 		rows: []row{{"version", stepRun, 0, 1, latency}},
 	}
 }

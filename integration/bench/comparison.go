@@ -48,6 +48,9 @@ type comparison struct {
 	rounds extent
 	// seconds bound the time, so that a busy machine does fewer rounds.
 	seconds extent
+	// warmUp rounds are run and forgotten: the first ones read binaries from
+	// disk and load kernel modules.
+	warmUp int
 }
 
 // row is a result to be reported: a step of one side set against the same of
@@ -67,13 +70,8 @@ const (
 	rate                    // of many calls at a time: more is better
 )
 
-const (
-	// warmUp rounds are run and forgotten: the first ones read binaries from
-	// disk and load kernel modules.
-	warmUp = 2
-	// fewest rounds are run however long they take.
-	fewest = 3
-)
+// fewest rounds are run however long they take.
+const fewest = 2
 
 // measure runs the rounds. The order of the sides turns round with each, so
 // that whatever else the machine does, and whatever one leaves to the next,
@@ -94,22 +92,19 @@ func (c comparison) measure(ctx context.Context, quick bool) (results []result, 
 		}
 		playing = append(playing, p)
 	}
-	rounds := c.rounds.of(quick)
 	var history []turns
 	start := time.Now()
-	for i := range min(warmUp, rounds) + rounds {
+	for i := range c.warmUp + c.rounds.of(quick) {
 		late := time.Since(start) > time.Duration(c.seconds.of(quick))*time.Second
 		if late && len(history) >= fewest {
 			break
 		}
-		played, playErr := c.play(ctx, playing, c.present(i-warmUp, quick), i%2 == 1)
+		played, playErr := c.play(ctx, playing, c.present(i-c.warmUp, quick), i%2 == 1)
 		if playErr != nil {
 			return nil, fmt.Errorf("round %d: %w", i, playErr)
 		}
-		if i >= warmUp {
+		if i >= c.warmUp {
 			history = append(history, played)
-		} else {
-			start = time.Now()
 		}
 	}
 	for _, r := range c.rows {

@@ -35,7 +35,7 @@ func (p player) side() side {
 
 func game(rounds int, sides ...side) comparison {
 	return comparison{
-		sides: sides, rounds: extent{rounds, rounds}, seconds: extent{60, 60},
+		sides: sides, rounds: extent{rounds, rounds}, seconds: extent{60, 60}, warmUp: 2,
 		rows: []row{{"game", stepRun, 0, 1, latency}},
 	}
 }

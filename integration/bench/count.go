@@ -21,12 +21,12 @@ type count struct {
 	programs int // executed
 }
 
-// countRounds is odd, for the median.
-const countRounds = 5
+// countRounds are odd, for the median.
+func countRounds() extent { return extent{5, 1} }
 
 // countAll counts for contenders of every kind, apart from all measurements of
 // time: strace makes programs many times slower.
-func countAll(ctx context.Context, b binaries) ([]count, error) {
+func countAll(ctx context.Context, b binaries, quick bool) ([]count, error) {
 	masquerade, port := setting{masquerade: true}, setting{masquerade: true, hostPort: true}
 	both := setting{prefixes: []string{pods4, pods6}}
 	var all []count
@@ -48,7 +48,7 @@ func countAll(ctx context.Context, b binaries) ([]count, error) {
 		if err != nil {
 			return nil, err
 		}
-		found, err := a.count(ctx)
+		found, err := a.count(ctx, countRounds().of(quick))
 		if err = errors.Join(err, a.close()); err != nil {
 			return nil, fmt.Errorf("count the system calls of %s: %w", c.title, err)
 		}
@@ -59,11 +59,11 @@ func countAll(ctx context.Context, b binaries) ([]count, error) {
 
 // count runs each verb under strace. The first round is forgotten: it makes
 // directories, chains and a bridge.
-func (a *attacher) count(ctx context.Context) ([]count, error) {
+func (a *attacher) count(ctx context.Context, rounds int) ([]count, error) {
 	trace := filepath.Join(a.state, "trace")
 	a.network.tracer = []string{"strace", "-f", "-c", "-U", "calls,name", "-A", "-o", trace}
 	found := map[string][]count{}
-	for round := range 1 + countRounds {
+	for round := range 1 + rounds {
 		pod := a.attachments()[0]
 		leaving, err := watchDeparture(pod.pod)
 		if err != nil {
@@ -88,7 +88,7 @@ func (a *attacher) count(ctx context.Context) ([]count, error) {
 	var medians []count
 	for _, verb := range countedVerbs() {
 		slices.SortFunc(found[verb], func(x, y count) int { return x.calls - y.calls })
-		medians = append(medians, found[verb][countRounds/2])
+		medians = append(medians, found[verb][rounds/2])
 	}
 	return medians, nil
 }

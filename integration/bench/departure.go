@@ -41,12 +41,14 @@ func watchDeparture(pod *namespace) (departure, error) {
 
 // wait returns when the link went.
 func (d departure) wait(ctx context.Context) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, goneTimeout)
-	defer cancel()
+	late := time.NewTimer(goneTimeout)
+	defer late.Stop()
 	select {
 	case at := <-d.gone:
 		return at, nil
 	case <-ctx.Done():
+		return time.Time{}, context.Cause(ctx)
+	case <-late.C:
 		return time.Time{}, fmt.Errorf("a pod's link is still there %s after DEL", goneTimeout)
 	}
 }

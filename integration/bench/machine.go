@@ -14,23 +14,20 @@ import (
 
 // machine is where and when a run was taken.
 type machine struct {
-	when       time.Time
-	took       time.Duration
-	quick      bool
-	kernel     string
-	processor  string
-	processors int
-	memory     int64 // bytes
-	filesystem string
-	// stolen is the share of processor time that others used during the run:
-	// programs beside ours do not count as ours, nor does another machine on
-	// the same host.
+	when          time.Time
+	took          time.Duration
+	quick         bool
+	kernel        string
+	processor     string
+	processors    int
+	memory        int64 // bytes
+	filesystem    string
 	before, after processorTime
 }
 
 // busyShare is the share of other programs' and machines' processor time above
 // which a machine is called busy.
-const busyShare = 0.1
+const busyShare = 0.25
 
 func describeMachine(dir string) (machine, error) {
 	m := machine{when: time.Now().UTC(), processors: runtime.NumCPU()}
@@ -123,6 +120,8 @@ func readProcessorTime() (processorTime, error) {
 	}
 	return t, nil
 }
+
+func (m machine) busy() bool { return m.others() > busyShare }
 
 // others is the share of processor time that neither we used nor nobody.
 // Kernel threads count as others, though some work for us.

@@ -94,6 +94,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := report.writeJSON(filepath.Join(dir, "bench.json")); err != nil {
 		return err
 	}
+	if o.page != "" {
+		if err := report.writePage(o.page); err != nil {
+			return err
+		}
+	}
 	if missed := report.missed(); o.strict && len(missed) > 0 {
 		return fmt.Errorf("targets missed: %s", strings.Join(missed, "; "))
 	}
@@ -129,7 +134,7 @@ func measureAll(ctx context.Context, b binaries, o options, out io.Writer) (repo
 		r.results = append(r.results, results...)
 	}
 	if len(o.only) == 0 {
-		if r.counts, err = countAll(ctx, b); err != nil {
+		if r.counts, err = countAll(ctx, b, o.quick); err != nil {
 			return r, err
 		}
 	}

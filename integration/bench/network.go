@@ -35,6 +35,7 @@ type attachment struct {
 	pod      *namespace
 	hostPort int             // 0: none
 	result   json.RawMessage // of ADD
+	failed   error           // of the last call
 }
 
 // spent is what a call of all plugins of a network took.

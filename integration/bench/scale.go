@@ -11,7 +11,7 @@ func reservationComparison(b binaries) comparison {
 	c := comparison{
 		name:   "reservations",
 		what:   "ADD, CHECK and DEL with other pods' reservations",
-		rounds: extent{60, 12}, seconds: extent{60, 14},
+		rounds: extent{60, 12}, seconds: extent{60, 12}, warmUp: 1,
 	}
 	for _, n := range held() {
 		c.sides = append(c.sides, ours(b, fmt.Sprintf("ropeway at %d", n), setting{reservations: n}))
@@ -43,9 +43,9 @@ type crowd struct {
 
 func crowds() []crowd {
 	return []crowd{
-		{8, 64, extent{8, 3}, extent{25, 7}},
-		{32, 96, extent{8, 3}, extent{30, 9}},
-		{256, 256, extent{6, 3}, extent{60, 20}},
+		{8, 64, extent{8, 3}, extent{25, 6}},
+		{32, 96, extent{8, 3}, extent{30, 8}},
+		{256, 256, extent{6, 3}, extent{60, 12}},
 	}
 }
 
@@ -58,7 +58,7 @@ func parallelComparisons(b binaries) []comparison {
 			name:   fmt.Sprintf("parallel-%d", n.width),
 			what:   fmt.Sprintf("ADD, then DEL, of %d pods, %d at a time", n.batch, n.width),
 			sides:  []side{ours(b, "ropeway", s), ofPtp(b, "ptp", s)},
-			rounds: n.rounds, seconds: n.seconds,
+			rounds: n.rounds, seconds: n.seconds, warmUp: 1,
 			rows: []row{
 				{fmt.Sprintf("add-parallel-%d", n.width), stepAdd, 0, 1, rate},
 				{fmt.Sprintf("del-parallel-%d", n.width), stepDel, 0, 1, rate},
