@@ -52,6 +52,10 @@ func main() {
 	}
 }
 
+// askVersions stands for a case: it asks the plugin for its versions, in the
+// sandbox like every other call, and the outcome's reason lists them.
+const askVersions = "versions"
+
 // caseDeadline is how long one case may take.
 const caseDeadline = 3 * time.Minute
 
@@ -64,13 +68,20 @@ func runOneCase(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := sandbox.Enter(); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, caseDeadline)
+	defer cancel()
+	s := stage.New(job.Subject, job.Version)
+	if job.Case == askVersions {
+		versions, err := cases.Supported(ctx, s)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(out).Encode(stage.Outcome{Verdict: stage.Passed, Why: strings.Join(versions, " ")})
+	}
 	c, err := cases.Find(job.Case)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, caseDeadline)
-	defer cancel()
-	s := stage.New(job.Subject, job.Version)
 	outcome := stage.OutcomeOf(c.Run(ctx, s))
 	if outcome.Verdict != stage.Passed && outcome.Verdict != stage.InapplicableV {
 		outcome.Script = s.Script()
@@ -169,7 +180,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces need root; run it with sudo")
 	}
-	r, err := examine(ctx, o)
+	r, err := examine(ctx, o, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ropeway-net/ropeway/integration/cni-conformance/cases"
 	"github.com/ropeway-net/ropeway/integration/cni-conformance/report"
@@ -22,7 +24,7 @@ import (
 func examined() []string { return []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"} }
 
 // examine runs the cases of all subjects.
-func examine(ctx context.Context, o options) (report.Report, error) {
+func examine(ctx context.Context, o options, progress io.Writer) (report.Report, error) {
 	var r report.Report
 	for _, s := range o.subjects {
 		versions, err := supported(ctx, s, o.versions)
@@ -53,11 +55,15 @@ func examine(ctx context.Context, o options) (report.Report, error) {
 		}
 	}
 	queue := make(chan task)
+	var done atomic.Int64
 	var workers sync.WaitGroup
 	for range max(o.jobs, 1) {
 		workers.Go(func() {
 			for t := range queue {
 				t.entry.Outcome = sandbox.Run(ctx, t.job)
+				if n := done.Add(1); n%100 == 0 {
+					fmt.Fprintf(progress, "%d of %d\n", n, len(tasks))
+				}
 			}
 		})
 	}
@@ -86,10 +92,11 @@ func entriesOf(o options, versions []string) []report.Entry {
 
 // supported asks the plugin for its versions and takes those that are wanted.
 func supported(ctx context.Context, s subject.Subject, wanted []string) ([]string, error) {
-	all, err := cases.Supported(ctx, stage.New(s, "1.0.0"))
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for its versions: %w", s.Type(), err)
+	answer := sandbox.Run(ctx, sandbox.Job{Subject: s, Version: "1.0.0", Case: askVersions})
+	if answer.Verdict != stage.Passed {
+		return nil, fmt.Errorf("ask %s for its versions: %s", s.Type(), answer.Why)
 	}
+	all := strings.Fields(answer.Why)
 	var versions []string
 	for _, v := range examined() {
 		if slices.Contains(all, v) && (len(wanted) == 0 || slices.Contains(wanted, v)) {

@@ -22,7 +22,7 @@ import (
 // Main runs the verb that the environment names and ends the process with code
 // 1 if it fails, its error on standard output.
 func Main(verbs skel.CNIFuncs, about string) {
-	MainAs(verbs, version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), about)
+	MainAs(verbs, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"), about)
 }
 
 // MainAs is [Main] of a plugin that speaks other versions of the specification.
@@ -100,7 +100,7 @@ func (p Program) run(command string, in Process, spoken *string) *types.Error {
 		return err
 	}
 	if !p.supports(asked) {
-		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("cniVersion %q is none of %v; set one of these", asked, p.Versions.SupportedVersions()), "")
+		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("cniVersion %q is none of %v; set cniVersion to one of these", asked, p.Versions.SupportedVersions()), "")
 	}
 	if !reaches(asked, verb.since) {
 		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("cniVersion %q has no %s; set %s or later", asked, command, verb.since), "")

@@ -21,7 +21,7 @@ const (
 	// inProcess is the IPAM type that is called without executing a plugin.
 	inProcess = "ropeway-ipam"
 
-	minMTU     = 576  // the smallest datagram that every IPv4 host takes, RFC 1122
+	minMTU     = 68   // RFC 791; below it the kernel gives a link no IPv4
 	minMTUIPv6 = 1280 // RFC 8200; below it the kernel gives a link no IPv6
 	maxMTU     = 65535
 	defaultMTU = 1500 // with podCIDRs and without a daemon nobody knows better
@@ -68,13 +68,14 @@ type document struct {
 	PrevResult json.RawMessage `json:"prevResult"`
 }
 
-// knownKeys are ours, the specification's, and what runtimes add. ipMasq is
-// accepted because configurations written for other plugins have it, and has
-// no effect: masquerading is the node's affair, which the daemon sees to once
-// and not for each pod.
+// knownKeys are ours, the specification's, and what runtimes add. Some are
+// accepted because configurations written for ptp or bridge have them, and have
+// no effect: masquerading (ipMasq) is the node's affair, which the daemon sees
+// to once and not for each pod; there is no bridge to name; the node is every
+// pod's gateway (isGateway, isDefaultGateway).
 func knownKeys() []string {
 	return []string{
-		"cniVersion", "name", "type", "ipam", "dns", "ipMasq", "stateDir", "mtu", "podCIDRs",
+		"cniVersion", "name", "type", "ipam", "dns", "ipMasq", "bridge", "isGateway", "isDefaultGateway", "stateDir", "mtu", "podCIDRs",
 		"capabilities", "args", "runtimeConfig", "prevResult",
 	}
 }

@@ -1,6 +1,6 @@
 // Command ropeway is the CNI plugin that attaches a pod to its node: one veth
 // pair, addresses from a host-local allocator, routes both ways. It speaks CNI
-// 0.3.1 to 1.1.0 and needs nobody: the daemon has written what it must know
+// 0.3.0 to 1.1.0 and needs nobody: the daemon has written what it must know
 // into node.json, or the network configuration says it.
 //
 // # Network configuration
