@@ -31,7 +31,7 @@ import (
 )
 
 // errFailed means that a subject failed a case.
-var errFailed = errors.New("a case failed") //nolint:gochecknoglobals // an error to compare with
+var errFailed = errors.New("a case failed")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -83,7 +83,7 @@ func runOneCase(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	outcome := stage.OutcomeOf(c.Run(ctx, s))
-	if outcome.Verdict != stage.Passed && outcome.Verdict != stage.InapplicableV {
+	if outcome.Verdict != stage.Passed && outcome.Verdict != stage.DoesNotApply {
 		outcome.Script = s.Script()
 	}
 	return json.NewEncoder(out).Encode(outcome)

@@ -48,7 +48,7 @@ func examine(ctx context.Context, o options, progress io.Writer) (report.Report,
 				return r, err
 			}
 			if why := c.Applies(o.subjects[i], e.Version); why != "" {
-				e.Outcome = stage.Outcome{Verdict: stage.InapplicableV, Why: why}
+				e.Outcome = stage.Outcome{Verdict: stage.DoesNotApply, Why: why}
 				continue
 			}
 			tasks = append(tasks, task{e, sandbox.Job{Subject: o.subjects[i], Version: e.Version, Case: e.Case}})

@@ -67,7 +67,7 @@ func (suite *junitSuite) add(e Entry) {
 		suite.Failures++
 		message.Text = printable(Evidence(e))
 		c.Failure = message
-	case stage.InapplicableV:
+	case stage.DoesNotApply:
 		suite.Skipped++
 		c.Skipped = &junitMessage{Message: printable(e.Why)}
 	case stage.Passed:

@@ -31,7 +31,7 @@ func (r Report) summary(b *strings.Builder) {
 	b.WriteString("Each case runs once in each version. Cases that failed in at least one version:\n\n| subject | versions | runs passed | MUST failed | SHOULD failed | practice failed | runs not applicable |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Subjects {
 		fmt.Fprintf(b, "| %s | %s | %d | %d | %d | %d | %d |\n", s.Label, strings.Join(s.Versions, ", "), s.Count(stage.Passed),
-			s.CasesWith(stage.Failed, cases.Must), s.CasesWith(stage.Failed, cases.Should), s.CasesWith(stage.Failed, cases.Practice), s.Count(stage.InapplicableV))
+			s.CasesWith(stage.Failed, cases.Must), s.CasesWith(stage.Failed, cases.Should), s.CasesWith(stage.Failed, cases.Practice), s.Count(stage.DoesNotApply))
 	}
 	b.WriteString("\n")
 }

@@ -48,9 +48,9 @@ func (s *Subject) Settle() {
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		switch {
-		case e.Verdict != stage.BlockedV:
+		case e.Verdict != stage.Unmet:
 		case broken[e.Version]:
-			e.Verdict, e.Why = stage.InapplicableV, "ADD fails: see add-succeeds"
+			e.Verdict, e.Why = stage.DoesNotApply, "ADD fails: see add-succeeds"
 		default:
 			e.Verdict, e.Why = stage.Failed, "before the case could look at its subject: "+e.Why
 		}

@@ -15,7 +15,7 @@ import (
 func (s Subject) Summary() string {
 	return fmt.Sprintf("%s: %d passed, %d failed (%d MUST, %d SHOULD, %d practice), %d not applicable, %d broken; versions %s",
 		s.Label, s.Count(stage.Passed), s.Count(stage.Failed), s.Count(stage.Failed, cases.Must), s.Count(stage.Failed, cases.Should),
-		s.Count(stage.Failed, cases.Practice), s.Count(stage.InapplicableV), s.Count(stage.Broken), strings.Join(s.Versions, ", "))
+		s.Count(stage.Failed, cases.Practice), s.Count(stage.DoesNotApply), s.Count(stage.Broken), strings.Join(s.Versions, ", "))
 }
 
 // WriteTable writes the cases against the subjects, and what failed.

@@ -42,11 +42,11 @@ type Verdict string
 
 // The verdicts.
 const (
-	Passed        Verdict = "passed"
-	Failed        Verdict = "failed"
-	InapplicableV Verdict = "not applicable"
-	BlockedV      Verdict = "blocked"
-	Broken        Verdict = "broken" // the program itself could not do its work
+	Passed       Verdict = "passed"
+	Failed       Verdict = "failed"
+	DoesNotApply Verdict = "not applicable"
+	Unmet        Verdict = "blocked"
+	Broken       Verdict = "broken" // the program itself could not do its work
 )
 
 // Outcome is the verdict with its reason and evidence.
@@ -68,9 +68,9 @@ func OutcomeOf(err error) Outcome {
 	case errors.As(err, &breach):
 		return Outcome{Verdict: Failed, Why: err.Error(), Reply: breach.Reply}
 	case errors.As(err, &inapplicable):
-		return Outcome{Verdict: InapplicableV, Why: err.Error()}
+		return Outcome{Verdict: DoesNotApply, Why: err.Error()}
 	case errors.As(err, &blocked):
-		return Outcome{Verdict: BlockedV, Why: err.Error(), Reply: blocked.Reply}
+		return Outcome{Verdict: Unmet, Why: err.Error(), Reply: blocked.Reply}
 	}
 	return Outcome{Verdict: Broken, Why: err.Error()}
 }
