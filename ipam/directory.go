@@ -124,18 +124,53 @@ func (d directory) publish(holder Attachment, addrs []netip.Addr) (err error) {
 	return os.Remove(d.path(temp))
 }
 
-// writeTemp writes a reservation that has no address yet. The name is returned as soon as there is a file, also with an error.
+// tempName is where a reservation is written before it gets its names. Under
+// the lock there is never more than one.
+const tempName = statedir.TempPrefix + "reservation"
+
+// ownMode is the mode of reservations that are stamped with the boot of boot_id.
+// What host-local writes beside them can be written to by its owner, and tells
+// nothing about its boot.
+const ownMode fs.FileMode = 0o400
+
+// writeTemp writes a reservation that has no address yet. The name is returned
+// as soon as there is a file, also with an error. The mode comes with the file,
+// so that no power cut parts them.
 func (d directory) writeTemp(holder Attachment) (name string, err error) {
-	f, err := os.CreateTemp(string(d), statedir.TempPrefix+"*") // mode 0600
+	create := func() (*os.File, error) {
+		return os.OpenFile(d.path(tempName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, ownMode)
+	}
+	f, err := create()
+	if errors.Is(err, fs.ErrExist) {
+		d.removeTemp([]string{tempName}) // a killed process left it
+		f, err = create()
+	}
 	if err != nil {
 		return "", err
 	}
-	name = filepath.Base(f.Name())
 	_, err = f.Write(holder.content())
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	return name, err
+	return tempName, err
+}
+
+// stamped tells whether a reservation belongs to the boot of boot_id. It is
+// false for one that host-local wrote since.
+func (d directory) stamped(a netip.Addr) (bool, error) {
+	info, err := os.Lstat(d.path(a.String()))
+	if err != nil {
+		return false, err
+	}
+	return info.Mode().Perm()&0o200 == 0, nil
+}
+
+// stamp makes what host-local wrote belong to the boot that boot_id names next.
+func (d directory) stamp(a netip.Addr) error {
+	if ours, err := d.stamped(a); err != nil || ours {
+		return err
+	}
+	return os.Chmod(d.path(a.String()), ownMode)
 }
 
 // sync makes the reservations of addrs durable, and all removals.

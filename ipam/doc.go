@@ -7,14 +7,14 @@
 //	<address>             a reservation: container ID, CR LF, interface name
 //	last_reserved_ip.<n>  where range set n goes on, so that a freed address rests
 //	lock                  held with flock(2) while any of this changes
-//	boot_id               the boot in which the reservations were made
+//	boot_id               the boot in which reservations of mode 0400 were made
 //
-// A reservation appears whole or not at all: it is written under another name,
-// made durable, and then linked to the names of all its addresses, so that the
-// families of a pod share one file and two fsyncs. Files that a crash left
-// empty or torn belong to nobody and are taken over. What an earlier boot left
-// is stale, since no pod outlives its kernel; a directory without boot_id comes
-// from host-local and is adopted as it is.
+// A reservation appears whole or not at all: it is written under another name
+// and then linked to the names of all its addresses, so that the families of a
+// pod share one file. Files that a crash left empty or torn belong to nobody and
+// are taken over. What an earlier boot left
+// is stale, since no pod outlives its kernel. What host-local wrote, of mode 0600,
+// may be of any boot, and is adopted as it is.
 //
 // The package knows files and nothing of the kernel's network.
 package ipam

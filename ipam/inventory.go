@@ -62,7 +62,7 @@ func (s *Store) Inventory(ctx context.Context) (Inventory, error) {
 		}
 		e, err := s.dir.entry(a)
 		if err == nil {
-			e.Stale = s.boot != "" && v.Boot != "" && v.Boot != s.boot
+			e.Stale = s.boot != "" && v.Boot != "" && v.Boot != s.boot && s.dir.isStale(a)
 			v.Entries = append(v.Entries, e)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)

@@ -153,6 +153,8 @@ var errBootNotWritten = errors.New("boot id cannot be written")
 
 // enterBoot makes the directory this boot's: it drops what another boot left,
 // then says so in boot_id, in that order, so that a crash in between repeats it.
+// Reservations that host-local made, before the directory was ever stamped or
+// since, may be of any boot. They are kept, and belong to this one from now on.
 func (s *Store) enterBoot(ctx context.Context) error {
 	if s.boot == "" {
 		return nil
@@ -166,12 +168,17 @@ func (s *Store) enterBoot(ctx context.Context) error {
 		return err
 	}
 	s.dir.removeTemp(c.temp)
-	if made != "" {
-		stale := c.torn
-		for _, r := range c.held {
-			stale = append(stale, r.Address)
+	kept, stale, err := s.dir.divide(c.held, made)
+	if err != nil {
+		return err
+	}
+	for _, a := range kept {
+		if err := s.dir.stamp(a); err != nil {
+			return err
 		}
-		if err := errors.Join(s.dir.remove(stale), s.dir.sync(nil)); err != nil {
+	}
+	if made != "" {
+		if err := errors.Join(s.dir.remove(append(stale, c.torn...)), s.dir.sync(nil)); err != nil {
 			return err
 		}
 	}
@@ -179,6 +186,23 @@ func (s *Store) enterBoot(ctx context.Context) error {
 		return errorf(errBootNotWritten, "%w", err)
 	}
 	return nil
+}
+
+// divide tells which reservations of a directory that another boot stamped
+// outlive it, and which do not.
+func (d directory) divide(held []Reservation, made string) (kept, stale []netip.Addr, err error) {
+	for _, r := range held {
+		ours, err := d.stamped(r.Address)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ours && made != "" {
+			stale = append(stale, r.Address)
+		} else {
+			kept = append(kept, r.Address)
+		}
+	}
+	return kept, stale, nil
 }
 
 // settle makes durable what a call changed, if it must be. With a boot id it

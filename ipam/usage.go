@@ -22,14 +22,17 @@ type Usage struct {
 // Full tells whether nothing is left.
 func (u Usage) Full() bool { return u.Used >= u.Total }
 
-// List returns all reservations, sorted by address. One that cannot be read
-// does not hide the others: it is named in the error. It takes no lock.
+// List returns all reservations that count, sorted by address. One that cannot
+// be read does not hide the others: it is named in the error. It takes no lock.
 func (s *Store) List(ctx context.Context) ([]Reservation, error) {
-	live, err := s.live()
-	if err != nil || !live {
+	age, err := s.age()
+	if err != nil || age == noDirectory {
 		return nil, err
 	}
 	c, err := s.dir.scan(ctx)
+	if age == anotherBoot {
+		c.held = slices.DeleteFunc(c.held, func(r Reservation) bool { return s.dir.isStale(r.Address) })
+	}
 	slices.SortFunc(c.held, func(a, b Reservation) int { return a.Address.Compare(b.Address) })
 	if err != nil {
 		err = fmt.Errorf("list reservations: %w", statedir.Explain(err))
@@ -39,7 +42,7 @@ func (s *Store) List(ctx context.Context) ([]Reservation, error) {
 
 // Usage counts what each range set of cfg has given out. It takes no lock.
 func (s *Store) Usage(ctx context.Context, cfg Config) ([]Usage, error) {
-	live, err := s.live()
+	age, err := s.age()
 	if err != nil {
 		return nil, err
 	}
@@ -48,24 +51,27 @@ func (s *Store) Usage(ctx context.Context, cfg Config) ([]Usage, error) {
 	for i, set := range cfg.RangeSets {
 		usage[i] = Usage{RangeSet: set, Total: set.total(gateways)}
 	}
-	if !live {
+	if age == noDirectory {
 		return usage, nil
-	}
-	names, err := s.dir.names()
-	if err != nil {
-		return nil, fmt.Errorf("count reservations: %w", statedir.Explain(err))
 	}
 	var taken []netip.Addr
-	for _, name := range names {
-		if a, ok := parseAddressName(name); ok && !slices.Contains(gateways, a) {
-			taken = append(taken, a)
+	if age == currentBoot {
+		names, err := s.dir.names()
+		if err != nil {
+			return nil, fmt.Errorf("count reservations: %w", statedir.Explain(err))
+		}
+		for _, name := range names {
+			if a, ok := parseAddressName(name); ok && !slices.Contains(gateways, a) {
+				taken = append(taken, a)
+			}
+		}
+		count(usage, taken)
+		if !slices.ContainsFunc(usage, Usage.Full) {
+			return usage, nil
 		}
 	}
-	count(usage, taken)
-	if !slices.ContainsFunc(usage, Usage.Full) {
-		return usage, nil
-	}
-	// Files that a crash left torn do not make a set full; reading tells.
+	// Files that a crash left torn do not make a set full, nor those that do not
+	// count; reading tells.
 	all, err := s.List(ctx)
 	taken = taken[:0]
 	for _, r := range all {
@@ -92,27 +98,29 @@ func count(usage []Usage, taken []netip.Addr) {
 // of addrs, or anything at all where addrs is empty. It takes no lock.
 func (s *Store) Check(ctx context.Context, containerID, ifName string, addrs []netip.Addr) error {
 	holder := Attachment{containerID, ifName}
-	live, err := s.live()
+	age, err := s.age()
 	if err != nil {
 		return err
 	}
-	if !live {
-		return errorf(ErrMissing, "container %s has no reservation in %s since the machine started; restart the pod", containerID, s.dir)
+	if age == noDirectory {
+		return errorf(ErrMissing, "container %s has no reservation, for there is no %s; restart the pod", containerID, s.dir)
 	}
 	if len(addrs) == 0 {
 		c, err := s.dir.scan(ctx)
-		held := addrsOf(c.held, holder)
-		if len(held) == 0 && err == nil {
+		addrs = addrsOf(c.held, holder)
+		if len(addrs) == 0 && err == nil {
 			err = errorf(ErrMissing, "container %s (%s) has no reservation in %s; restart the pod", containerID, ifName, s.dir)
 		}
-		if len(held) > 0 {
-			err = nil
+		if len(addrs) == 0 {
+			return statedir.Explain(err)
 		}
-		return statedir.Explain(err)
 	}
 	for _, a := range addrs {
 		if err := s.dir.check(holder, a); err != nil {
 			return statedir.Explain(err)
+		}
+		if age == anotherBoot && s.dir.isStale(a) {
+			return errorf(ErrMissing, "address %s of container %s was reserved before the machine started; restart the pod", a, containerID)
 		}
 	}
 	return nil
@@ -162,15 +170,33 @@ func (s *Store) Writable(ctx context.Context) error {
 	})
 }
 
-// live tells whether the reservations are of this boot: there are any, and they
-// are not waiting to be dropped.
-func (s *Store) live() (bool, error) {
+// age is what a directory's reservations are of.
+type age int
+
+const (
+	currentBoot age = iota // they count
+	anotherBoot            // those that are stamped do not
+	noDirectory            // there are none
+)
+
+// age compares the directory's stamp with the running boot.
+func (s *Store) age() (age, error) {
 	if _, err := os.Stat(string(s.dir)); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return noDirectory, nil
 	}
 	made, err := s.dir.boot()
 	if err != nil {
-		return false, statedir.Explain(err)
+		return noDirectory, statedir.Explain(err)
 	}
-	return s.boot == "" || made == "" || made == s.boot, nil
+	if s.boot == "" || made == "" || made == s.boot {
+		return currentBoot, nil
+	}
+	return anotherBoot, nil
+}
+
+// isStale tells whether a reservation in a directory of another boot does not
+// count. One that is gone does not either.
+func (d directory) isStale(a netip.Addr) bool {
+	stamped, err := d.stamped(a)
+	return stamped || err != nil
 }

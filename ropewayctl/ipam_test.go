@@ -87,15 +87,15 @@ func TestCheckFailsWithRemediesAndGCFreesWhatIsDamaged(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for path, content := range map[string]string{
-		"networks/ropeway/10.1.0.2": "", "networks/ropeway/boot_id": "an earlier boot\n",
-		"networks/ropeway/10.1.0.3": "gone\r\neth0",
-		"networks/other/10.2.0.2":   "", "networks/other/lock": "",
+		"networks/ropeway/198.18.78.2": "", "networks/ropeway/boot_id": "an earlier boot\n",
+		"networks/ropeway/198.18.78.3": "gone\r\neth0",
+		"networks/other/198.18.79.2":   "", "networks/other/lock": "",
 	} {
 		path = filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(content), 0o400); err != nil { // the mode of ours, stamped with boot_id
 			t.Fatal(err)
 		}
 	}
@@ -111,8 +111,8 @@ func TestCheckFailsWithRemediesAndGCFreesWhatIsDamaged(t *testing.T) {
 		}
 	}
 	out, err := ipamRun(t, dir, "check")
-	wantWords(out, err, "3 inconsistencies", "ropeway 10.1.0.2: damaged: its file is damaged (empty)", "remedy: free it with: ropewayctl ipam gc",
-		"ropeway 10.1.0.3: earlier-boot", "other 10.2.0.2: damaged", "the network is host-local's")
+	wantWords(out, err, "3 inconsistencies", "ropeway 198.18.78.2: damaged: its file is damaged (empty)", "remedy: free it with: ropewayctl ipam gc",
+		"ropeway 198.18.78.3: earlier-boot", "other 198.18.79.2: damaged", "the network is host-local's")
 	out, err = ipamRun(t, dir, "gc", "--dry-run")
 	wantWords(out, err, "", "would free 2 addresses, kept 1 in doubt", "only looked at")
 	if out, err = ipamRun(t, dir, "check", "-o", "json"); err == nil || !strings.Contains(out, `"kind": "earlier-boot"`) {
@@ -123,7 +123,7 @@ func TestCheckFailsWithRemediesAndGCFreesWhatIsDamaged(t *testing.T) {
 	out, err = ipamRun(t, dir, "check", "ropeway")
 	wantWords(out, err, "", "0 addresses in 1 networks")
 	out, err = ipamRun(t, dir, "ls")
-	wantWords(out, err, "", "10.2.0.2")
+	wantWords(out, err, "", "198.18.79.2")
 	_, err = ipamRun(t, dir, "ls", "nosuch")
 	wantWords("", err, "network nosuch has no reservations")
 	_, err = ipamRun(t, dir, "ls", "-o", "yaml")
