@@ -30,7 +30,8 @@ const (
 
 	ctaFilterOrigFlags  = 1
 	ctaFilterReplyFlags = 2
-	// filterProto makes the kernel compare the protocol, and nothing else.
+	// What the kernel compares, and nothing else.
+	filterSrc   = 1 << 0
 	filterProto = 1 << 3
 )
 
@@ -47,6 +48,7 @@ func (f Flow) Translated() bool { return f.To != f.From }
 // trackedFlow is a flow with what names it to the kernel.
 type trackedFlow struct {
 	Flow
+	client   netip.AddrPort // who began it
 	protocol Protocol
 	name     []netlink.Attribute
 }
@@ -60,7 +62,7 @@ func decodeFlow(message []byte) (f trackedFlow, err error) {
 			f.name = append(f.name, netlink.Attribute{Type: unix.NLA_F_NESTED | ctaTupleOrig, Data: ad.Bytes()})
 			ad.Nested(func(ad *netlink.AttributeDecoder) error {
 				t, cause := decodeTuple(ad)
-				f.To, f.protocol = t.dst, t.protocol
+				f.client, f.To, f.protocol = t.src, t.dst, t.protocol
 				return cause
 			})
 		case ctaTupleReply:
@@ -118,26 +120,74 @@ func decodeTuple(ad *netlink.AttributeDecoder) (tuple, error) {
 	return t, err
 }
 
-// onlyUDP asks the kernel to list UDP flows alone: there may be hundreds of
-// thousands of others.
-func onlyUDP() ([]netlink.Attribute, error) {
-	proto, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: ctaProtoNum, Data: []byte{byte(UDP)}}})
+// flowFilter makes the kernel list some flows alone: there may be hundreds of
+// thousands of others. The zero flowFilter is all of them.
+type flowFilter struct {
+	protocol Protocol   // 0: any
+	client   netip.Addr // who began it; zero: anybody
+	from     netip.Addr // where the answers come from; zero: anywhere
+}
+
+// matches says what a kernel does not that is too old for filters.
+func (f flowFilter) matches(t trackedFlow) bool {
+	return (f.protocol == 0 || f.protocol == t.protocol) &&
+		(!f.client.IsValid() || f.client == t.client.Addr()) &&
+		(!f.from.IsValid() || f.from == t.From.Addr())
+}
+
+func (f flowFilter) attributes() ([]netlink.Attribute, error) {
+	if f == (flowFilter{}) {
+		return nil, nil
+	}
+	orig, origFlags, err := filterTuple(f.client, f.protocol)
 	if err != nil {
 		return nil, err
 	}
-	orig, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NLA_F_NESTED | ctaTupleProto, Data: proto}})
+	reply, replyFlags, err := filterTuple(f.from, 0)
 	if err != nil {
 		return nil, err
 	}
 	filter, err := netlink.MarshalAttributes([]netlink.Attribute{
-		{Type: ctaFilterOrigFlags, Data: binary.NativeEndian.AppendUint32(nil, filterProto)},
-		{Type: ctaFilterReplyFlags, Data: binary.NativeEndian.AppendUint32(nil, 0)},
+		{Type: ctaFilterOrigFlags, Data: binary.NativeEndian.AppendUint32(nil, origFlags)},
+		{Type: ctaFilterReplyFlags, Data: binary.NativeEndian.AppendUint32(nil, replyFlags)},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []netlink.Attribute{
-		{Type: unix.NLA_F_NESTED | ctaTupleOrig, Data: orig},
-		{Type: unix.NLA_F_NESTED | ctaFilter, Data: filter},
-	}, nil
+	list := []netlink.Attribute{{Type: unix.NLA_F_NESTED | ctaFilter, Data: filter}}
+	if origFlags != 0 {
+		list = append(list, netlink.Attribute{Type: unix.NLA_F_NESTED | ctaTupleOrig, Data: orig})
+	}
+	if replyFlags != 0 {
+		list = append(list, netlink.Attribute{Type: unix.NLA_F_NESTED | ctaTupleReply, Data: reply})
+	}
+	return list, nil
+}
+
+// filterTuple is the part of a filter that is about one direction.
+func filterTuple(src netip.Addr, p Protocol) (tuple []byte, flags uint32, err error) {
+	var parts []netlink.Attribute
+	nest := func(outer uint16, inner netlink.Attribute) error {
+		data, err := netlink.MarshalAttributes([]netlink.Attribute{inner})
+		parts = append(parts, netlink.Attribute{Type: unix.NLA_F_NESTED | outer, Data: data})
+		return err
+	}
+	if src.IsValid() {
+		typ := uint16(ctaIPv4Src)
+		if src.Is6() {
+			typ = ctaIPv6Src
+		}
+		flags |= filterSrc
+		if err = nest(ctaTupleIP, netlink.Attribute{Type: typ, Data: src.AsSlice()}); err != nil {
+			return nil, 0, err
+		}
+	}
+	if p != 0 {
+		flags |= filterProto
+		if err = nest(ctaTupleProto, netlink.Attribute{Type: ctaProtoNum, Data: []byte{byte(p)}}); err != nil {
+			return nil, 0, err
+		}
+	}
+	tuple, err = netlink.MarshalAttributes(parts)
+	return tuple, flags, err
 }

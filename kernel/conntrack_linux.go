@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,33 +24,84 @@ func ForgetUDP(ctx context.Context, match func(Flow) bool) (int, error) {
 	return forgetUDP(ctx, netns.None(), match)
 }
 
-func forgetUDP(ctx context.Context, ns netns.NsHandle, match func(Flow) bool) (forgotten int, err error) {
+func forgetUDP(ctx context.Context, ns netns.NsHandle, match func(Flow) bool) (int, error) {
+	walks := []walk{
+		{unix.NFPROTO_IPV4, flowFilter{protocol: UDP}},
+		{unix.NFPROTO_IPV6, flowFilter{protocol: UDP}},
+	}
+	return forget(ctx, ns, walks, func(f trackedFlow) bool { return f.protocol == UDP && match(f.Flow) })
+}
+
+// ForgetAddresses deletes the tracked flows of the caller's namespace that an
+// address has begun or answers, of any protocol, and says how many those were.
+// It costs one read of a file when nothing is tracked. A kernel that cannot
+// list flows has none forgotten, which is no error.
+func ForgetAddresses(ctx context.Context, addresses []netip.Addr) (int, error) {
+	return forgetAddresses(ctx, netns.None(), addresses)
+}
+
+func forgetAddresses(ctx context.Context, ns netns.NsHandle, addresses []netip.Addr) (int, error) {
+	var walks []walk
+	whose := map[netip.Addr]bool{}
+	for _, a := range addresses {
+		whose[a] = true
+		if a.Is4() {
+			walks = append(walks, walk{unix.NFPROTO_IPV4, flowFilter{client: a}}, walk{unix.NFPROTO_IPV4, flowFilter{from: a}})
+		}
+	}
+	if slices.ContainsFunc(addresses, netip.Addr.Is6) {
+		// The kernel compares IPv6 addresses the wrong way round (Linux 6.18).
+		walks = append(walks, walk{family: unix.NFPROTO_IPV6})
+	}
+	return forget(ctx, ns, walks, func(f trackedFlow) bool { return whose[f.client.Addr()] || whose[f.From.Addr()] })
+}
+
+// walk is one list of flows.
+type walk struct {
+	family uint8
+	filter flowFilter
+}
+
+// forget deletes the flows of the walks that match. While there are few flows
+// it reads them all in one walk instead.
+func forget(ctx context.Context, ns netns.NsHandle, walks []walk, match func(trackedFlow) bool) (forgotten int, err error) {
+	if len(walks) == 0 {
+		return 0, nil
+	}
+	if !ns.IsOpen() {
+		switch count, known := trackedFlows(); {
+		case known && count == 0:
+			return 0, nil
+		case known && count <= fewFlows:
+			walks = []walk{{family: unix.NFPROTO_UNSPEC}}
+		}
+	}
 	config := &netlink.Config{}
 	if ns.IsOpen() {
 		config.NetNS = int(ns)
 	}
 	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, config)
 	if err != nil {
-		return 0, fmt.Errorf("forget UDP flows: %w", err)
+		return 0, fmt.Errorf("forget flows: %w", err)
 	}
 	defer func() { _ = nl.Close() }()
 	_ = nl.SetReadBuffer(receiveBuffer) // smaller without privilege
 	stop := context.AfterFunc(ctx, func() { _ = nl.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	for _, family := range walks(ns) {
-		flows, err := listUDP(nl, family)
+	for _, w := range walks {
+		flows, err := listFlows(nl, w)
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
 			return forgotten, nil // without CONFIG_NF_CT_NETLINK
 		}
 		if err != nil {
-			return forgotten, fmt.Errorf("list UDP flows: %w", errors.Join(err, ctx.Err()))
+			return forgotten, fmt.Errorf("list flows: %w", errors.Join(err, ctx.Err()))
 		}
 		for _, f := range flows {
-			if !match(f.Flow) {
+			if !match(f) {
 				continue
 			}
 			if err := deleteFlow(nl, f); err != nil {
-				return forgotten, fmt.Errorf("forget the UDP flow to %s: %w", f.To, errors.Join(err, ctx.Err()))
+				return forgotten, fmt.Errorf("forget the flow to %s: %w", f.To, errors.Join(err, ctx.Err()))
 			}
 			forgotten++
 		}
@@ -60,34 +113,25 @@ func forgetUDP(ctx context.Context, ns netns.NsHandle, match func(Flow) bool) (f
 // at the whole table a second time, which takes 10 ms on a large machine.
 const fewFlows = 4096
 
-// walks are the lists that are needed to see all UDP flows: the kernel filters
-// them for one family at a time only. Counting is not worth an error.
-func walks(ns netns.NsHandle) []uint8 {
-	if !ns.IsOpen() {
-		b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
-		count, notANumber := strconv.Atoi(strings.TrimSpace(string(b)))
-		switch {
-		case err != nil || notANumber != nil:
-		case count == 0:
-			return nil
-		case count <= fewFlows:
-			return []uint8{unix.NFPROTO_UNSPEC}
-		}
+// trackedFlows is the number of flows in the caller's namespace. Not to know it
+// is not worth an error.
+func trackedFlows() (count int, known bool) {
+	b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+	if err != nil {
+		return 0, false
 	}
-	return []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6}
+	count, err = strconv.Atoi(strings.TrimSpace(string(b)))
+	return count, err == nil
 }
 
-// listUDP lists once: a flow that a busy table hides from the list has sent no
-// packet since, or is another one by now.
-func listUDP(nl *netlink.Conn, family uint8) ([]trackedFlow, error) {
-	var filter []netlink.Attribute
-	if family != unix.NFPROTO_UNSPEC {
-		var err error
-		if filter, err = onlyUDP(); err != nil {
-			return nil, err
-		}
+// listFlows lists once: a flow that a busy table hides from the list has sent
+// no packet since, or is another one by now.
+func listFlows(nl *netlink.Conn, w walk) ([]trackedFlow, error) {
+	filter, err := w.filter.attributes()
+	if err != nil {
+		return nil, err
 	}
-	messages, err := conntrackRequest(nl, family, ctGet, netlink.Dump, filter)
+	messages, err := conntrackRequest(nl, w.family, ctGet, netlink.Dump, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +141,7 @@ func listUDP(nl *netlink.Conn, family uint8) ([]trackedFlow, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.protocol == UDP {
+		if w.filter.matches(f) {
 			flows = append(flows, f)
 		}
 	}

@@ -34,6 +34,9 @@ func (d Dir) Endpoints() string { return filepath.Join(string(d), "endpoints") }
 // Log is the directory of rotated logs.
 func (d Dir) Log() string { return filepath.Join(string(d), "log") }
 
+// FreedFile is where the addresses are that pods gave back lately.
+func (d Dir) FreedFile() string { return filepath.Join(string(d), "freed") }
+
 // RequestsSocket is where the daemon listens for reports of the plugin.
 func (d Dir) RequestsSocket() string { return filepath.Join(string(d), "requests.sock") }
 

@@ -107,7 +107,7 @@ func release(ctx context.Context, cfg Config, r endpoint.Record) error {
 func removeFiles(ctx context.Context, cfg Config, pods Pods) error {
 	dir := cfg.StateDir
 	var errs []error
-	files := []string{dir.NodeFile(), dir.PeersFile(), dir.SysctlsFile(), dir.ConfigFile(), dir.Socket(), dir.RequestsSocket()}
+	files := []string{dir.NodeFile(), dir.PeersFile(), dir.SysctlsFile(), dir.ConfigFile(), dir.FreedFile(), dir.Socket(), dir.RequestsSocket()}
 	for _, path := range append(files, dir.RetiredSockets()...) {
 		errs = append(errs, statedir.Remove(path))
 	}

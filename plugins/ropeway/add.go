@@ -138,6 +138,7 @@ func (a *attach) run(ctx context.Context) error {
 			Undo: func() error { return a.source.release(undoing) },
 		},
 		{Name: "check the addresses", Do: a.checkAddresses},
+		{Name: "forget who had them", Do: func() error { return forgetPredecessor(ctx, a.StateDir, a.lease.Addresses) }},
 		{Name: "write the endpoint record", Do: func() error { return a.writeRecord(ctx) }, Undo: a.claim.Discard},
 	}
 	if err := t.run(ctx, first); err != nil {

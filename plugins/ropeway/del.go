@@ -42,7 +42,7 @@ func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
 		return err
 	}
 	log.addresses = rec.Addresses
-	retired, err := detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), func() error {
+	retired, err := detach(ctx, rec, bootID, noting(c.StateDir, rec, allocatorOf(rec, bootID, args)), func() error {
 		return store.Remove(args.ContainerID, args.IfName)
 	})
 	if retired {

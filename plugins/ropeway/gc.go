@@ -53,7 +53,7 @@ func removeStale(ctx context.Context, c conf, valid []ipam.Attachment, bootID st
 			continue
 		}
 		forget := func() error { return store.Remove(rec.ContainerID, rec.IfName) }
-		if _, err := detach(ctx, rec, bootID, allocatorOf(rec, bootID, args), forget); err != nil {
+		if _, err := detach(ctx, rec, bootID, noting(c.StateDir, rec, allocatorOf(rec, bootID, args)), forget); err != nil {
 			errs = append(errs, fmt.Errorf("container %s (%s): %w", rec.ContainerID, rec.IfName, err))
 		}
 	}
