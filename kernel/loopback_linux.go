@@ -23,17 +23,17 @@ func loopbackAddresses() []netip.Prefix {
 // that it has then: 127.0.0.1/8, and ::1/128 unless IPv6 is switched off there.
 // It may be called again.
 func (n *PodNetns) RaiseLoopback() ([]netip.Prefix, error) {
-	lo, err := n.pod.LinkByName(LoopbackName)
+	lo, err := n.loopback()
 	if err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", LoopbackName, n.path, err)
 	}
-	if err := n.pod.LinkSetUp(lo); err != nil {
+	if err := n.podReader.LinkSetUp(lo); err != nil {
 		return nil, fmt.Errorf("%s in %s: %w%s", LoopbackName, n.path, err, remedyFor(err))
 	}
 	var have []netip.Prefix
 	for _, p := range loopbackAddresses() {
 		a := netlink.Addr{LinkIndex: lo.Attrs().Index, IPNet: ipNet(p), Scope: unix.RT_SCOPE_HOST}
-		err := n.pod.AddrReplace(nil, &a)
+		err := n.podReader.AddrReplace(nil, &a)
 		if p.Addr().Is6() && errors.Is(noIPv6(err), ErrNoIPv6) {
 			continue
 		}
@@ -47,9 +47,9 @@ func (n *PodNetns) RaiseLoopback() ([]netip.Prefix, error) {
 
 // LowerLoopback sets the pod's loopback interface down.
 func (n *PodNetns) LowerLoopback() error {
-	lo, err := n.pod.LinkByName(LoopbackName)
+	lo, err := n.loopback()
 	if err == nil {
-		err = n.pod.LinkSetDown(lo)
+		err = n.podReader.LinkSetDown(lo)
 	}
 	if err != nil {
 		return fmt.Errorf("%s in %s: %w%s", LoopbackName, n.path, err, remedyFor(err))
@@ -60,11 +60,11 @@ func (n *PodNetns) LowerLoopback() error {
 // LoopbackState says whether the pod's loopback interface is up, and its
 // addresses.
 func (n *PodNetns) LoopbackState() (bool, []netip.Prefix, error) {
-	lo, err := n.pod.LinkByName(LoopbackName)
+	lo, err := n.loopback()
 	if err != nil {
 		return false, nil, fmt.Errorf("%s in %s: %w", LoopbackName, n.path, err)
 	}
-	listed, err := n.pod.AddrList(lo, netlink.FAMILY_ALL)
+	listed, err := n.podReader.AddrList(lo, netlink.FAMILY_ALL)
 	if err != nil {
 		return false, nil, fmt.Errorf("addresses of %s in %s: %w", LoopbackName, n.path, err)
 	}
@@ -73,4 +73,12 @@ func (n *PodNetns) LoopbackState() (bool, []netip.Prefix, error) {
 		have = append(have, prefixOf(a.IPNet))
 	}
 	return lo.Attrs().Flags&net.FlagUp != 0, have, nil
+}
+
+// loopback opens the library's sockets, too.
+func (n *PodNetns) loopback() (netlink.Link, error) {
+	if err := n.openReaders(); err != nil {
+		return nil, err
+	}
+	return n.podReader.LinkByName(LoopbackName)
 }

@@ -18,11 +18,14 @@ import (
 // error names each object that differs. Routes of the pod may be in any table
 // and of any metric, since a later plugin of the chain may have moved them.
 func (n *PodNetns) Check(l PodLink) error {
-	pod, err := n.pod.LinkByName(l.Name)
+	if err := n.openReaders(); err != nil {
+		return err
+	}
+	pod, err := n.podReader.LinkByName(l.Name)
 	if err != nil {
 		return fmt.Errorf("interface %s in %s: %w", l.Name, n.path, err)
 	}
-	host, err := n.host.LinkByName(l.HostName)
+	host, err := n.hostReader.LinkByName(l.HostName)
 	if err != nil {
 		return fmt.Errorf("host link %s: %w", l.HostName, err)
 	}
@@ -101,11 +104,11 @@ func (c *linkCheck) checkSysctls() {
 }
 
 func (c *linkCheck) checkPodAddresses() {
-	c.checkAddresses(c.netns.pod, c.pod, c.onPod(), c.Addresses)
+	c.checkAddresses(c.netns.podReader, c.pod, c.onPod(), c.Addresses)
 }
 
 func (c *linkCheck) checkGatewayAddresses() {
-	c.checkAddresses(c.netns.host, c.host, c.onHost(), c.gateways())
+	c.checkAddresses(c.netns.hostReader, c.host, c.onHost(), c.gateways())
 }
 
 func (c *linkCheck) checkAddresses(h *netlink.Handle, link *netlink.LinkAttrs, on string, want []netip.Addr) {
@@ -137,8 +140,8 @@ func (c *linkCheck) checkNeighbours() {
 	for _, gw := range c.gateways() {
 		gateways[gw] = GatewayMAC()
 	}
-	c.checkNeighbourTable(c.netns.host, c.host, c.onHost(), pods)
-	c.checkNeighbourTable(c.netns.pod, c.pod, c.onPod(), gateways)
+	c.checkNeighbourTable(c.netns.hostReader, c.host, c.onHost(), pods)
+	c.checkNeighbourTable(c.netns.podReader, c.pod, c.onPod(), gateways)
 }
 
 func (c *linkCheck) checkNeighbourTable(h *netlink.Handle, link *netlink.LinkAttrs, on string, want map[netip.Addr]MAC) {
@@ -169,7 +172,7 @@ func (c *linkCheck) checkPodRoutes() {
 	have := map[netip.Prefix]bool{}
 	err := readDump(func() error {
 		filter := &netlink.Route{LinkIndex: c.pod.Index, Table: unix.RT_TABLE_UNSPEC}
-		routes, err := c.netns.pod.RouteListFiltered(netlink.FAMILY_ALL, filter,
+		routes, err := c.netns.podReader.RouteListFiltered(netlink.FAMILY_ALL, filter,
 			netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
 		for _, r := range routes {
 			if fromIP(r.Gw).IsValid() {
@@ -193,7 +196,7 @@ func (c *linkCheck) checkPodRoutes() {
 // lookup for an address and no dump of a table that may be long.
 func (c *linkCheck) checkHostRoutes() {
 	for _, ip := range c.Addresses {
-		routes, err := c.netns.host.RouteGetWithOptions(ip.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+		routes, err := c.netns.hostReader.RouteGetWithOptions(ip.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
 		if err != nil {
 			c.differ("there is no route to %s on %s: %w", ip, c.onHost(), err)
 			continue

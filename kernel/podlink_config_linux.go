@@ -22,11 +22,11 @@ const (
 	devconfRPFilter      = 8
 )
 
-// setLinkConfig sets a link's IPv4 sysctls, its IPv6 address generation and its
+// linkConfig sets a link's IPv4 sysctls, its IPv6 address generation and its
 // alias in one message, which takes the kernel's network lock once and not per
 // value.
-func setLinkConfig(index, addrGenMode int, alias string) error {
-	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+func linkConfig(index, addrGenMode int, alias string) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, 0)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(index)
 	req.AddData(msg)
@@ -40,8 +40,7 @@ func setLinkConfig(index, addrGenMode int, alias string) error {
 	}
 	req.AddData(spec)
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias)))
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
+	return req
 }
 
 // setSysctl writes a value unless it is there already.

@@ -21,84 +21,81 @@ type attachment struct {
 	podIndex  int
 }
 
-// AttachSteps are what makes the pod link, in order. The link's own step
-// covers the undoing of all later ones: what hangs on a link goes with it.
-// The pod's loopback stays up, since others may have come to use it.
+// AttachSteps are what makes the pod link, in order, each about one message to
+// the kernel. The link's own step covers the undoing of all later ones: what
+// hangs on a link goes with it. The pod's loopback stays up, since others may
+// have come to use it.
 func (n *PodNetns) AttachSteps(ctx context.Context, l PodLink) []Step {
 	a := &attachment{PodNetns: n, PodLink: l}
 	return []Step{
-		{Name: "bring up the pod's loopback", Do: a.raiseLoopback},
 		{Name: "create the pod link", Do: func() error { return a.createLink(ctx) }, Undo: a.deleteLink},
 		{Name: "configure the host end", Do: a.configureHostEnd},
-		{Name: "set the gateway's addresses on the host end", Do: a.setGatewayAddresses},
 		{Name: "bring up the host end", Do: a.raiseHostEnd},
-		{Name: "bring up the pod's interface", Do: a.raisePodEnd},
-		{Name: "set the pod's addresses", Do: a.setPodAddresses},
-		{Name: "set the pod's neighbours", Do: a.setPodNeighbours},
-		{Name: "set the pod's routes", Do: a.setPodRoutes},
-		{Name: "set the host's neighbours", Do: a.setHostNeighbours},
-		{Name: "set the host's routes", Do: a.setHostRoutes},
+		{Name: "configure the pod's interface", Do: a.configurePodEnd},
+		{Name: "set the host's neighbours and routes", Do: a.setHostRoutes},
 		{Name: "wait for the link to carry packets", Do: a.awaitReady},
 	}
 }
 
-func (a *attachment) raiseLoopback() error {
-	lo, err := a.pod.LinkByName("lo")
+func (a *attachment) createLink(ctx context.Context) error {
+	err := a.tryCreateLink()
+	if errors.Is(err, unix.EEXIST) {
+		// One that was detached just now may have the name still.
+		if err = DeleteRetired(ctx); err == nil {
+			err = a.tryCreateLink()
+		}
+	}
+	if errors.Is(err, unix.EEXIST) {
+		err = ErrLinkExists
+	}
 	if err != nil {
-		return fmt.Errorf("lo in %s: %w", a.path, err)
-	}
-	if lo.Attrs().Flags&net.FlagUp != 0 {
-		return nil
-	}
-	if err := a.pod.LinkSetUp(lo); err != nil {
-		return fmt.Errorf("lo in %s: %w%s", a.path, err, remedyFor(err))
+		return fmt.Errorf("veth %s with peer %s in %s: %w%s", a.HostName, a.Name, a.path, err, remedyFor(err))
 	}
 	return nil
 }
 
-func (a *attachment) createLink(ctx context.Context) error {
-	gatewayMAC := GatewayMAC()
-	veth := netlink.NewVeth(netlink.NewLinkAttrs())
-	veth.Name = a.HostName
-	veth.HardwareAddr = gatewayMAC[:]
-	veth.MTU = a.MTU
-	veth.PeerName = a.Name
-	veth.PeerMTU = uint32(a.MTU)
-	veth.PeerHardwareAddr = a.MAC[:]
-	veth.PeerTxQLen = -1
-	veth.PeerNamespace = netlink.NsFd(a.fd)
-	err := a.host.LinkAdd(veth)
-	if errors.Is(err, unix.EEXIST) {
-		// One that was detached just now may have the name still.
-		if err = DeleteRetired(ctx); err == nil {
-			err = a.host.LinkAdd(veth)
-		}
+// tryCreateLink makes the link and asks for its indexes in one message.
+func (a *attachment) tryCreateLink() error {
+	refused, answers, err := a.host.exchange(
+		vethRequest(vethEnd{a.HostName, GatewayMAC(), a.MTU}, vethEnd{a.Name, a.MAC, a.MTU}, a.fd),
+		linkRequest(a.HostName))
+	if err != nil {
+		return err
+	}
+	if refused[0] != nil {
+		return refused[0]
+	}
+	err = refused[1]
+	if err == nil {
+		var made linkFact
+		made, err = parseLink(answers[1])
+		a.hostIndex, a.podIndex = made.index, made.peer
 	}
 	if err != nil {
-		if errors.Is(err, unix.EEXIST) {
-			err = ErrLinkExists
-		}
-		return fmt.Errorf("veth %s with peer %s in %s: %w%s", a.HostName, a.Name, a.path, err, remedyFor(err))
+		return errors.Join(err, a.deleteLink()) // a step that fails undoes itself
 	}
-	a.hostIndex = veth.Index
-	peer, err := a.pod.LinkByName(a.Name)
-	if err != nil {
-		// A step that fails undoes itself.
-		return errors.Join(fmt.Errorf("%s in %s: %w", a.Name, a.path, err), a.deleteLink())
-	}
-	a.podIndex = peer.Attrs().Index
 	return nil
 }
 
 func (a *attachment) deleteLink() error { return deleteLink(a.host, a.HostName) }
 
+// deleteLink deletes a link; one that is gone is no error.
+func deleteLink(s *routeSocket, name string) error {
+	err := s.one(deleteRequest(name))
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("delete link %s: %w%s", name, err, remedyFor(err))
+	}
+	return nil
+}
+
 // configureHostEnd sets what must be so before the first packet: no
 // link-local address of its own, strict reverse path, no redirects,
 // forwarding whatever the node's default is.
 func (a *attachment) configureHostEnd() error {
-	err := setLinkConfig(a.hostIndex, addrGenNone, aliasOf(a.Network))
+	err := a.host.one(linkConfig(a.hostIndex, addrGenNone, aliasOf(a.Network)))
 	if errors.Is(err, unix.EAFNOSUPPORT) && !a.HasFamilyOf(GatewayIPv6()) {
-		err = setLinkConfig(a.hostIndex, addrGenDefault, aliasOf(a.Network)) // the node or so small an MTU has no IPv6
+		// The node or so small an MTU has no IPv6.
+		err = a.host.one(linkConfig(a.hostIndex, addrGenDefault, aliasOf(a.Network)))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w%s", a.HostName, noIPv6(err), remedyFor(err))
@@ -123,63 +120,79 @@ func (a *attachment) configureHostEnd() error {
 	return err
 }
 
-func (a *attachment) setGatewayAddresses() error {
-	for _, gw := range a.gateways() {
-		addr := &netlink.Addr{LinkIndex: a.hostIndex, IPNet: hostNet(gw), Scope: unix.RT_SCOPE_HOST}
-		if gw.Is6() {
-			addr.Mask = net.CIDRMask(64, 128)
-			addr.Scope = unix.RT_SCOPE_LINK
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if err := a.host.AddrReplace(nil, addr); err != nil {
-			if err = noIPv6(err); gw.Is6() && errors.Is(err, ErrNoIPv6) {
-				err = fmt.Errorf("%w on the node; set net.ipv6.conf.default.disable_ipv6=0 or use no IPv6 pod CIDR", err)
-			}
-			return fmt.Errorf("address %s on %s: %w", gw, a.HostName, err)
-		}
-	}
-	return nil
-}
-
+// raiseHostEnd gives the host end the gateways' addresses and brings it up. It
+// carries nothing yet, for its peer is down.
 func (a *attachment) raiseHostEnd() error {
-	if err := a.host.LinkSetUp(byIndex(a.hostIndex)); err != nil {
-		return fmt.Errorf("%s: %w", a.HostName, err)
-	}
-	return nil
-}
-
-func (a *attachment) raisePodEnd() error {
-	if err := a.pod.LinkSetUp(byIndex(a.podIndex)); err != nil {
-		return fmt.Errorf("%s in %s: %w", a.Name, a.path, err)
-	}
-	return nil
-}
-
-func (a *attachment) setPodAddresses() error {
-	for _, ip := range a.Addresses {
-		err := a.addPodAddress(ip)
-		if ip.Is6() && errors.Is(err, ErrNoIPv6) {
-			// Container engines switch IPv6 off by default in the namespaces
-			// that they make; an IPv6 address says that it is wanted.
-			if enableErr := a.inPod(a.enableIPv6); enableErr != nil {
-				return fmt.Errorf("address %s on %s in %s: %w there: %w", ip, a.Name, a.path, err, enableErr)
+	var set []request
+	for _, gw := range a.gateways() {
+		r := request{
+			NetlinkRequest: addressRequest(a.hostIndex, netip.PrefixFrom(gw, gw.BitLen()), unix.RT_SCOPE_HOST, 0),
+			what:           fmt.Sprintf("address %s on %s", gw, a.HostName),
+		}
+		if gw.Is6() {
+			r.NetlinkRequest = addressRequest(a.hostIndex, netip.PrefixFrom(gw, 64), unix.RT_SCOPE_LINK, unix.IFA_F_NODAD)
+			r.recover = func(refusal error) error {
+				if errors.Is(noIPv6(refusal), ErrNoIPv6) {
+					return fmt.Errorf("%w on the node; set net.ipv6.conf.default.disable_ipv6=0 or use no IPv6 pod CIDR", ErrNoIPv6)
+				}
+				return refusal
 			}
-			err = a.addPodAddress(ip)
 		}
-		if err != nil {
-			return fmt.Errorf("address %s on %s in %s: %w", ip, a.Name, a.path, err)
-		}
+		set = append(set, r)
 	}
-	return nil
+	return a.host.do(append(set, request{NetlinkRequest: linkUp("", a.hostIndex), what: "bring up " + a.HostName}))
 }
 
-func (a *attachment) addPodAddress(ip netip.Addr) error {
-	addr := &netlink.Addr{LinkIndex: a.podIndex, IPNet: hostNet(ip)}
-	if ip.Is4() {
-		return a.pod.AddrReplace(nil, addr)
+// configurePodEnd brings up the pod's loopback and interface and gives it
+// addresses, neighbours and routes, in one message.
+func (a *attachment) configurePodEnd() error {
+	set := []request{
+		{NetlinkRequest: linkUp("lo", 0), what: "bring up lo in " + a.path},
+		{NetlinkRequest: linkUp("", a.podIndex), what: "bring up " + a.onPod()},
 	}
-	addr.Flags = unix.IFA_F_NODAD
-	return noIPv6(a.pod.AddrReplace(nil, addr))
+	for _, ip := range a.Addresses {
+		set = append(set, a.podAddress(ip))
+	}
+	for _, gw := range a.gateways() {
+		set = append(set, request{
+			NetlinkRequest: neighbourRequest(a.podIndex, gw, GatewayMAC()),
+			what:           fmt.Sprintf("neighbour %s on %s", gw, a.onPod()),
+		})
+	}
+	if gw := GatewayIPv4(); a.HasFamilyOf(gw) {
+		set = append(set, a.podRoute(podRoute{dst: netip.PrefixFrom(gw, gw.BitLen()), scope: unix.RT_SCOPE_LINK}))
+	}
+	for _, dst := range a.Routes {
+		set = append(set, a.podRoute(podRoute{dst: dst, via: GatewayFor(dst.Addr())}))
+	}
+	return a.pod.do(set)
+}
+
+func (a *attachment) onPod() string { return a.Name + " in " + a.path }
+
+// podAddress sets an address of the pod. Container engines switch IPv6 off by
+// default in the namespaces that they make; an IPv6 address says that it is
+// wanted.
+func (a *attachment) podAddress(ip netip.Addr) request {
+	whole := netip.PrefixFrom(ip, ip.BitLen())
+	r := request{
+		NetlinkRequest: addressRequest(a.podIndex, whole, unix.RT_SCOPE_UNIVERSE, 0),
+		what:           fmt.Sprintf("address %s on %s", ip, a.onPod()),
+	}
+	if ip.Is4() {
+		return r
+	}
+	r.NetlinkRequest = addressRequest(a.podIndex, whole, unix.RT_SCOPE_UNIVERSE, unix.IFA_F_NODAD)
+	r.recover = func(refusal error) error {
+		if !errors.Is(noIPv6(refusal), ErrNoIPv6) {
+			return refusal
+		}
+		if err := a.inPod(a.enableIPv6); err != nil {
+			return fmt.Errorf("%w there: %w", ErrNoIPv6, err)
+		}
+		return noIPv6(a.pod.one(r.NetlinkRequest))
+	}
+	return r
 }
 
 // enableIPv6 runs in the pod's namespace.
@@ -187,76 +200,58 @@ func (a *attachment) enableIPv6() error {
 	return setSysctl("/proc/sys/net/ipv6/conf/"+a.Name+"/disable_ipv6", "0")
 }
 
-func (a *attachment) setPodNeighbours() error {
-	for _, gw := range a.gateways() {
-		if err := setNeighbour(a.pod, a.podIndex, gw, GatewayMAC()); err != nil {
-			return fmt.Errorf("neighbour %s on %s in %s: %w", gw, a.Name, a.path, err)
-		}
-	}
-	return nil
-}
-
-func (a *attachment) setPodRoutes() error {
-	if gw := GatewayIPv4(); a.HasFamilyOf(gw) {
-		err := a.addPodRoute(&netlink.Route{Dst: hostNet(gw), Scope: netlink.SCOPE_LINK})
-		if err != nil {
-			return fmt.Errorf("route to %s on %s in %s: %w", gw, a.Name, a.path, err)
-		}
-	}
-	for _, dst := range a.Routes {
-		gw := GatewayFor(dst.Addr())
-		err := a.addPodRoute(&netlink.Route{Dst: ipNet(dst), Gw: gw.AsSlice()})
-		if err != nil {
-			return fmt.Errorf("route to %s via %s on %s in %s: %w", dst, gw, a.Name, a.path, err)
-		}
-	}
-	return nil
-}
-
-// addPodRoute adds a route on the pod's interface. When the pod has such a
+// podRoute adds a route on the pod's interface. When the pod has such a
 // route through another interface, that one stays the preferred one.
-func (a *attachment) addPodRoute(r *netlink.Route) error {
-	r.LinkIndex = a.podIndex
-	err := a.pod.RouteAdd(r)
-	if errors.Is(err, unix.EEXIST) {
-		const behindKernelDefault = 1024 // the metric of an IPv6 route without one
-		r.Priority = behindKernelDefault + a.podIndex
-		err = a.pod.RouteAdd(r)
+func (a *attachment) podRoute(route podRoute) request {
+	route.index, route.protocol = a.podIndex, unix.RTPROT_BOOT
+	r := request{
+		NetlinkRequest: route.request(unix.NLM_F_EXCL),
+		what:           fmt.Sprintf("route to %s on %s", route.dst, a.onPod()),
 	}
-	return err
-}
-
-func (a *attachment) setHostNeighbours() error {
-	for _, ip := range a.Addresses {
-		if err := setNeighbour(a.host, a.hostIndex, ip, a.MAC); err != nil {
-			return fmt.Errorf("neighbour %s on %s: %w", ip, a.HostName, err)
+	if route.via.IsValid() {
+		r.what = fmt.Sprintf("route to %s via %s on %s", route.dst, route.via, a.onPod())
+	}
+	r.recover = func(refusal error) error {
+		if !errors.Is(refusal, unix.EEXIST) {
+			return refusal
 		}
+		const behindKernelDefault = 1024 // the metric of an IPv6 route without one
+		route.metric = behindKernelDefault + a.podIndex
+		return a.pod.one(route.request(unix.NLM_F_EXCL))
 	}
-	return nil
+	return r
 }
 
 // setHostRoutes replaces rather than adds: the daemon may have been quicker,
 // since it knows the endpoint record, and a crash may have left a route.
 func (a *attachment) setHostRoutes() error {
+	var set []request
 	for _, ip := range a.Addresses {
-		r := &netlink.Route{
-			LinkIndex: a.hostIndex, Dst: hostNet(ip), Scope: netlink.SCOPE_LINK, Protocol: RouteProtocol,
-		}
-		if src := a.source(ip); src.IsValid() {
-			r.Src = src.AsSlice()
-		}
-		err := a.host.RouteReplace(r)
-		if errors.Is(err, unix.EINVAL) && r.Src != nil {
-			// The source's address is not on the node at this moment, while
-			// the daemon is dead perhaps; it sets the source when it is back.
-			r.Src = nil
-			err = a.host.RouteReplace(r)
-		}
-		if err != nil {
-			return fmt.Errorf("route to %s on %s: %w", ip, a.HostName, err)
-		}
+		set = append(set, request{
+			NetlinkRequest: neighbourRequest(a.hostIndex, ip, a.MAC),
+			what:           fmt.Sprintf("neighbour %s on %s", ip, a.HostName),
+		})
 	}
-	return nil
+	for _, ip := range a.Addresses {
+		route := podRoute{
+			index: a.hostIndex, dst: netip.PrefixFrom(ip, ip.BitLen()), src: a.source(ip),
+			scope: unix.RT_SCOPE_LINK, protocol: RouteProtocol,
+		}
+		set = append(set, request{
+			NetlinkRequest: route.request(unix.NLM_F_REPLACE),
+			what:           fmt.Sprintf("route to %s on %s", ip, a.HostName),
+			recover: func(refusal error) error {
+				if !errors.Is(refusal, unix.EINVAL) || !route.src.IsValid() {
+					return refusal
+				}
+				// The source's address is not on the node at this moment, while
+				// the daemon is dead perhaps; it sets the source when it is back.
+				route.src = netip.Addr{}
+				return a.host.one(route.request(unix.NLM_F_REPLACE))
+			},
+		})
+	}
+	return a.host.do(set)
 }
 
 // awaitReady returns when the host end can send and the pod can receive. The
@@ -272,11 +267,14 @@ func (a *attachment) awaitReady() error {
 		retries = int(atMost / again)
 	)
 	for range retries {
-		link, err := a.host.LinkByIndex(a.hostIndex)
+		link, found, err := a.host.findLink(a.HostName)
+		if err == nil && !found {
+			err = errors.New("it is gone")
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.HostName, err)
 		}
-		if link.Attrs().OperState == netlink.OperUp && a.podReceives() {
+		if link.running && a.podReceives() {
 			return nil
 		}
 		time.Sleep(again)
@@ -288,11 +286,7 @@ func (a *attachment) awaitReady() error {
 // own.
 func (a *attachment) podReceives() bool {
 	for _, ip := range a.Addresses {
-		if ip.Is4() {
-			continue
-		}
-		routes, err := a.pod.RouteGet(ip.AsSlice())
-		if err != nil || len(routes) == 0 || routes[0].Type != unix.RTN_LOCAL {
+		if ip.Is6() && !a.pod.isLocal(ip) {
 			return false
 		}
 	}
@@ -302,39 +296,16 @@ func (a *attachment) podReceives() bool {
 // HasHostLink says whether the caller's namespace has a link of that name that
 // is in use.
 func HasHostLink(hostName string) (bool, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	s, err := newRouteSocket()
 	if err != nil {
 		return false, fmt.Errorf("open a netlink socket: %w", err)
 	}
-	defer h.Close()
-	link, err := h.LinkByName(hostName)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return false, nil
-	}
+	defer s.Close()
+	link, found, err := s.findLink(hostName)
 	if err != nil {
 		return false, fmt.Errorf("look for link %s: %w", hostName, err)
 	}
-	return link.Attrs().Group != RetiredGroup, nil
-}
-
-func deleteLink(h *netlink.Handle, name string) error {
-	link, err := h.LinkByName(name)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil
-	}
-	if err == nil {
-		err = h.LinkDel(link)
-	}
-	if err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("delete link %s: %w%s", name, err, remedyFor(err))
-	}
-	return nil
-}
-
-func setNeighbour(h *netlink.Handle, index int, ip netip.Addr, mac MAC) error {
-	return h.NeighSet(&netlink.Neigh{
-		LinkIndex: index, IP: ip.AsSlice(), HardwareAddr: mac[:], State: netlink.NUD_PERMANENT,
-	})
+	return found && link.group != RetiredGroup, nil
 }
 
 // noIPv6 recognises the kernel's ways of saying that IPv6 is off for a link:

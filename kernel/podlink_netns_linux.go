@@ -17,8 +17,10 @@ import (
 type PodNetns struct {
 	path string
 	fd   int
-	pod  *netlink.Handle
-	host *netlink.Handle
+	pod  *routeSocket
+	host *routeSocket
+	// The library's sockets, for reading; nil until openReaders.
+	podReader, hostReader *netlink.Handle
 }
 
 // OpenPodNetns opens the namespace that path names. The error wraps
@@ -29,15 +31,13 @@ func OpenPodNetns(path string) (*PodNetns, error) {
 		return nil, err
 	}
 	n := &PodNetns{path: path, fd: fd}
-	if n.host, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+	if n.host, err = openRouteSocket(-1); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
-	if n.pod, err = netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE); err != nil {
+	if n.pod, err = openRouteSocket(fd); err != nil {
 		n.Close()
-		// The library does not wrap the cause, which is a lack of privilege as
-		// a rule.
-		return nil, fmt.Errorf("enter network namespace %s: %w; run with CAP_NET_ADMIN and CAP_SYS_ADMIN", path, err)
+		return nil, fmt.Errorf("enter network namespace %s: %w%s", path, err, remedyFor(err))
 	}
 	return n, nil
 }
@@ -52,6 +52,21 @@ func OwnNetns() (uint64, error) {
 }
 
 const ownNetns = "/proc/thread-self/ns/net"
+
+// openReaders opens the library's sockets.
+func (n *PodNetns) openReaders() (err error) {
+	if n.hostReader == nil {
+		if n.hostReader, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("open a netlink socket: %w", err)
+		}
+	}
+	if n.podReader == nil {
+		if n.podReader, err = netlink.NewHandleAt(netns.NsHandle(n.fd), unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", n.path, err)
+		}
+	}
+	return nil
+}
 
 // CheckPodNetns says whether path can be a pod's namespace, with the errors of
 // [OpenPodNetns], without opening sockets.
@@ -71,6 +86,11 @@ func (n *PodNetns) Close() {
 	if n.host != nil {
 		n.host.Close()
 	}
+	for _, h := range []*netlink.Handle{n.podReader, n.hostReader} {
+		if h != nil {
+			h.Close()
+		}
+	}
 	_ = unix.Close(n.fd)
 }
 
@@ -88,14 +108,11 @@ func (n *PodNetns) HasLink(ctx context.Context, name string) (bool, error) {
 }
 
 func (n *PodNetns) hasLink(name string) (bool, error) {
-	_, err := n.pod.LinkByName(name)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return false, nil
-	}
+	_, found, err := n.pod.findLink(name)
 	if err != nil {
 		return false, fmt.Errorf("look for %s in %s: %w", name, n.path, err)
 	}
-	return true, nil
+	return found, nil
 }
 
 // openNetns opens path and makes sure that it is a network namespace and not

@@ -27,13 +27,18 @@ func RetirePodLink(hostName string) (bool, error) { return retire(hostName) }
 func RetireShaperLink(hostName string) (bool, error) { return retire(ShaperLink(hostName)) }
 
 func retire(name string) (bool, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	s, err := newRouteSocket()
+	if err != nil {
+		return false, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	defer s.Close()
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, 0)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Change = unix.IFF_UP
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(RetiredGroup)))
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	err = s.one(req)
 	if errors.Is(err, unix.ENODEV) {
 		return false, nil
 	}

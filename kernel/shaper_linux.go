@@ -229,12 +229,12 @@ func (a *application) deleteRedirect(host int) error {
 // DeleteShaperLink deletes the device that shapes what comes from a pod, by the
 // host end of the pod's link. A device that is gone is no error.
 func DeleteShaperLink(hostName string) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	s, err := newRouteSocket()
 	if err != nil {
 		return fmt.Errorf("open a netlink socket: %w", err)
 	}
-	defer h.Close()
-	return deleteLink(h, ShaperLink(hostName))
+	defer s.Close()
+	return deleteLink(s, ShaperLink(hostName))
 }
 
 // tcHeader reads a struct tcmsg.

@@ -71,7 +71,7 @@ func TestInterruptedAddLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	in(t, n.netns, func() {
 		p := plugin{stdout: &bytes.Buffer{}, beforeStep: func(s string) error {
-			if s == "set the pod's routes" {
+			if s == "configure the pod's interface" {
 				cancel()
 			}
 			return nil
