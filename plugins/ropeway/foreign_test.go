@@ -15,3 +15,19 @@ func TestConfigurationsOfPtpAndBridgeAttach(t *testing.T) {
 	}
 	n.wantNothingLeft()
 }
+
+func TestNodeWithoutAnAddressReachesThePodOfAnotherIPAMPlugin(t *testing.T) {
+	n, pod := newNode(t), newNetns(t)
+	n.fakeIPAM("fake", succeed)
+	conf := n.conf("mtu", 1400, "podCIDRs", nil, "ipam", map[string]any{"type": "fake"})
+	r := n.add(call{id: "a", netns: pod, conf: conf})
+	command(t, n.netns, "ping", "-c", "1", "-W", "2", "10.77.0.5")
+	n.must(call{verb: "CHECK", id: "a", netns: pod, conf: withPrevResult(t, conf, r)})
+	// A node that has one keeps speaking from it.
+	ip(t, n.netns, "address", "add", "192.0.2.1/32", "dev", "lo")
+	n.must(call{verb: "DEL", id: "a", netns: pod, conf: conf})
+	n.add(call{id: "a", netns: pod, conf: conf})
+	if sources := n.record("a").Sources; len(sources) > 0 {
+		t.Errorf("sources %v", sources)
+	}
+}

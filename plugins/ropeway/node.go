@@ -2,9 +2,12 @@ package main
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -17,7 +20,7 @@ func (c conf) nodeFacts(bootID string) (statedir.Node, error) {
 		if node.MTU == 0 {
 			node.MTU = defaultMTU
 		}
-		return node, nil
+		return c.withSource(node), nil
 	}
 	node, err := c.StateDir.ReadNodeOf(bootID)
 	if errors.Is(err, statedir.ErrNoNode) {
@@ -29,7 +32,28 @@ func (c conf) nodeFacts(bootID string) (statedir.Node, error) {
 	if c.MTU != 0 {
 		node.MTU = c.MTU
 	}
-	return node, nil
+	return c.withSource(node), nil
+}
+
+// withSource gives a node that has no IPv4 address the gateway's to speak to
+// its pods from; without one its packets would come from 0.0.0.0. Only with
+// another IPAM plugin: our own pod CIDRs come from a daemon that sees to it, or
+// stand in a configuration for a node that is somebody's already.
+func (c conf) withSource(node statedir.Node) statedir.Node {
+	if c.IPAMType == inProcess || len(node.Sources) > 0 {
+		return node
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return node // the kernel chooses, as it would have
+	}
+	for _, a := range addresses {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			return node
+		}
+	}
+	node.Sources = []netip.Addr{kernel.GatewayIPv4()}
+	return node
 }
 
 // standalone says that the configuration alone suffices: it names the pod
