@@ -219,6 +219,7 @@ func delKeepsOthers(ctx context.Context, s *stage.Stage) error {
 // unharmed demands that everything of an earlier snapshot is still there and
 // that the attachment works.
 func unharmed(ctx context.Context, s *stage.Stage, before stage.Snapshot, a *stage.Attachment, r stage.Reply, after string) error {
+	s.Show()
 	now, err := s.Snapshot(ctx)
 	if err != nil {
 		return err

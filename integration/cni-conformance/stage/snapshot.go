@@ -55,10 +55,16 @@ func (n Snapshot) Beyond(before Snapshot) []string {
 	return more
 }
 
+// Show notes the commands that show a reader what a snapshot holds.
+func (s *Stage) Show() {
+	s.Observe("ip link; ip route show table all; nft list ruleset; find /run /var/lib -type f")
+}
+
 // Leftovers is what is there beyond an earlier snapshot, after a plugin that
 // goes on working in the background has had its time.
 func (s *Stage) Leftovers(ctx context.Context, before Snapshot) ([]string, error) {
-	s.note("sleep 1", "ip link; ip route show table all; nft list ruleset; find /run /var/lib -type f")
+	s.note("sleep 1")
+	s.Show()
 	var more []string
 	err := Await(ctx, settleTime, func() (bool, error) {
 		now, err := s.Snapshot(ctx)
