@@ -128,7 +128,7 @@ func writeScript(path, script string) error {
 // publish writes all reports.
 func publish(r report.Report, o options, out io.Writer) error {
 	errs := []error{
-		r.WriteTable(out),
+		r.WriteTable(out, filepath.Join(o.out, "scripts")),
 		r.WriteJSON(filepath.Join(o.out, "report.json")),
 		r.WriteJUnit(filepath.Join(o.out, "junit.xml")),
 	}
@@ -139,7 +139,7 @@ func publish(r report.Report, o options, out io.Writer) error {
 	for _, s := range r.Subjects {
 		for _, e := range s.Entries {
 			if e.Script != "" {
-				errs = append(errs, writeScript(filepath.Join(o.out, "scripts", s.Label+"-"+e.Version+"-"+e.Case+".sh"), e.Script))
+				errs = append(errs, writeScript(filepath.Join(o.out, "scripts", e.ScriptName(s.Label)), e.Script))
 			}
 		}
 	}

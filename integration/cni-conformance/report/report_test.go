@@ -44,7 +44,7 @@ func TestTableHasEverySubjectAndReason(t *testing.T) {
 		{Label: "two", Versions: []string{"1.1.0"}, Entries: []Entry{entry("del-twice", "1.1.0", stage.Passed)}},
 	}}
 	var b bytes.Buffer
-	if err := r.WriteTable(&b); err != nil {
+	if err := r.WriteTable(&b, "scripts"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"one", "two", "FAILED", "passed", "because", "1 failed (1 MUST"} {

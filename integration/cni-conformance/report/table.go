@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,8 +19,9 @@ func (s Subject) Summary() string {
 		s.Count(stage.Failed, cases.Practice), s.Count(stage.DoesNotApply), s.Count(stage.Broken), strings.Join(s.Versions, ", "))
 }
 
-// WriteTable writes the cases against the subjects, and what failed.
-func (r Report) WriteTable(w io.Writer) error {
+// WriteTable writes the cases against the subjects, and what failed, with the
+// script in the directory that shows it.
+func (r Report) WriteTable(w io.Writer, scripts string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(tw, "CASE\tLEVEL")
 	for _, s := range r.Subjects {
@@ -45,6 +47,9 @@ func (r Report) WriteTable(w io.Writer) error {
 		for _, e := range s.Entries {
 			if e.Verdict == stage.Failed || e.Verdict == stage.Broken {
 				fmt.Fprintf(w, "\n%s %s: %s (%s) %s: %s\n", s.Label, e.Version, e.Case, e.Level, e.Verdict, e.Why)
+				if e.Script != "" {
+					fmt.Fprintln(w, "by hand: sudo sh", filepath.Join(scripts, e.ScriptName(s.Label)))
+				}
 			}
 		}
 	}
@@ -53,6 +58,11 @@ func (r Report) WriteTable(w io.Writer) error {
 		fmt.Fprintln(w, s.Summary())
 	}
 	return nil
+}
+
+// ScriptName is the name of the file with the entry's script.
+func (e Entry) ScriptName(label string) string {
+	return label + "-" + e.Version + "-" + e.Case + ".sh"
 }
 
 func (r Report) caseNames() []string {
