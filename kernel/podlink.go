@@ -35,9 +35,11 @@ type PodLink struct {
 	Name     string // of the pod end
 	MAC      MAC    // of the pod end
 	MTU      int    // bytes, both ends
-	// PodMTU is what Check wants of the pod end, where a later plugin has
-	// changed that; 0 means MTU.
-	PodMTU int
+	// PodAsks says to Check that the pod may have to ask for its gateway's
+	// MAC address: the kernel forgets an interface's neighbours, permanent ones
+	// too, when somebody sets its MAC address, be it to the same one. The host
+	// end answers.
+	PodAsks bool
 	// Addresses of the pod, at least one.
 	Addresses []netip.Addr
 	// Sources are the preferred sources of the host routes, at most one of

@@ -53,6 +53,7 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	link := linkOf(rec)
+	link.PodAsks = c.MAC != (kernel.MAC{}) // which tuning sets, too
 	differs := errors.Join(err, takeOver(previous, &link), netns.Check(link), checkHostPorts(ctx, rec), checkBandwidth(ctx, rec))
 	if differs != nil {
 		return failf(codeDiffers, "%w; restart the pod", differs)
@@ -94,7 +95,8 @@ func (c conf) chained() (*types100.Result, error) {
 }
 
 // takeOver compares prevResult with the link of the record and takes over
-// what a later plugin of the chain may rightly have changed: MAC, MTU, routes.
+// what a later plugin of the chain may rightly have changed: routes. The MAC address
+// is in the node's neighbour entries, and so no plugin may change it.
 func takeOver(previous *types100.Result, link *kernel.PodLink) error {
 	var differs []error
 	if err := takeOverInterface(previous, link); err != nil {
@@ -127,7 +129,6 @@ func takeOverInterface(previous *types100.Result, link *kernel.PodLink) error {
 		if i.Name != link.Name || i.Sandbox == "" {
 			continue
 		}
-		link.PodMTU = i.Mtu
 		if i.Mac == "" {
 			return nil
 		}
@@ -135,7 +136,9 @@ func takeOverInterface(previous *types100.Result, link *kernel.PodLink) error {
 		if err != nil {
 			return fmt.Errorf("prevResult, interface %s: %w", i.Name, err)
 		}
-		link.MAC = mac
+		if mac != link.MAC {
+			return fmt.Errorf("prevResult gives interface %s MAC address %s, and the node sends to %s: a later plugin of the chain has changed it, and nothing arrives any more; have ropeway set it, by the capability mac or args.cni.mac", i.Name, mac, link.MAC)
+		}
 		return nil
 	}
 	return fmt.Errorf("interface %s of the endpoint record is not in prevResult", link.Name)

@@ -50,7 +50,7 @@ func TestCheckNamesTheObjectThatDiffers(t *testing.T) {
 		"pod interface down":      {onPod: []string{"link", "set", "eth0", "down"}, words: []string{"interface eth0 in ", "is down"}},
 		"pod interface gone":      {onPod: []string{"link", "delete", "eth0"}, words: []string{"interface eth0 in "}},
 		"pod MAC":                 {onPod: []string{"link", "set", "eth0", "address", "02:00:00:00:00:77"}, words: []string{"eth0", "02:00:00:00:00:77"}},
-		"pod MTU":                 {onPod: []string{"link", "set", "eth0", "mtu", "1300"}, words: []string{"eth0", "MTU 1300"}},
+		"pod MTU":                 {onPod: []string{"link", "set", "eth0", "mtu", "1600"}, words: []string{"eth0", "MTU 1600"}},
 		"pod IPv4 address":        {onPod: []string{"address", "delete", "10.99.0.2/32", "dev", "eth0"}, words: []string{"address 10.99.0.2 is not on eth0"}},
 		"pod IPv6 address":        {onPod: []string{"address", "delete", "fd99::2/128", "dev", "eth0"}, words: []string{"address fd99::2 is not on eth0"}},
 		"pod IPv4 route":          {onPod: []string{"route", "delete", "default"}, words: []string{"no route to 0.0.0.0/0"}},
@@ -123,7 +123,6 @@ func TestCheckAllowsWhatLaterPluginsOfTheChainChanged(t *testing.T) {
 	n, pod := newNode(t), newNetns(t)
 	r := n.add(call{id: "a", netns: pod, conf: n.conf()})
 	ip(t, pod, "link", "set", "eth0", "mtu", "1300")
-	r.Interfaces[1].Mtu = 1300
 	// Moved to a table of its own, as source based routing does.
 	ip(t, pod, "route", "delete", "default")
 	ip(t, pod, "route", "add", "default", "via", "169.254.1.1", "dev", "eth0", "table", "100")
