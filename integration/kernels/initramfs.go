@@ -20,7 +20,7 @@ var initScript string
 // tools are programs of the host that the guest gets, with their libraries.
 // Everything else that a shell script expects is busybox.
 func tools() []string {
-	return []string{"bash", "ip", "bridge", "nft", "ipvsadm", "sysctl", "nsenter", "unshare", "kmod", "ping"}
+	return []string{"bash", "ip", "bridge", "tc", "nft", "ipvsadm", "sysctl", "nsenter", "unshare", "kmod", "ping"}
 }
 
 // optionalTools are taken along when the host has them.

@@ -29,6 +29,7 @@ func requirements() []requirement {
 		{"busybox", "busybox-static"},
 		{"ip", "iproute2"},
 		{"bridge", "iproute2"},
+		{"tc", "iproute2"},
 		{"nft", "nftables"},
 		{"ipvsadm", "ipvsadm"},
 		{"sysctl", "procps"},

@@ -23,6 +23,7 @@ type Pod struct {
 	Node        *Node
 	ContainerID string
 	Ports       []PortMapping    // asked for by ADD
+	Bandwidth   Bandwidth        // asked for by ADD
 	Addresses   []netip.Addr     // given by ADD, in the order of the result
 	Result      *types100.Result // of ADD; nil for a pod of an earlier program
 }
@@ -36,15 +37,33 @@ type PortMapping struct {
 	HostIP        string `json:"hostIP,omitempty"`
 }
 
+// Bandwidth asks for limits in the form of the capability bandwidth: bits per
+// second and bits, as the pod sees the directions. Zero is no limit.
+type Bandwidth struct {
+	IngressRate  uint64 `json:"ingressRate,omitempty"`
+	IngressBurst uint64 `json:"ingressBurst,omitempty"`
+	EgressRate   uint64 `json:"egressRate,omitempty"`
+	EgressBurst  uint64 `json:"egressBurst,omitempty"`
+}
+
 // AttachPod makes a namespace and attaches it to the node by ADD of the network
 // configuration in the node's net.d. Pod names are unique in a lab. After an
 // error nothing is left but what ADD itself left.
 func (n *Node) AttachPod(ctx context.Context, name string, ports ...PortMapping) (*Pod, error) {
+	return n.attachPod(ctx, name, func(p *Pod) { p.Ports = ports })
+}
+
+// AttachLimitedPod is AttachPod with limits instead of ports.
+func (n *Node) AttachLimitedPod(ctx context.Context, name string, limits Bandwidth) (*Pod, error) {
+	return n.attachPod(ctx, name, func(p *Pod) { p.Bandwidth = limits })
+}
+
+func (n *Node) attachPod(ctx context.Context, name string, ask func(*Pod)) (*Pod, error) {
 	p, err := n.createPod(name)
 	if err != nil {
 		return nil, err
 	}
-	p.Ports = ports
+	ask(p)
 	err = p.Add(ctx)
 	if err == nil {
 		err = n.lab.save()
@@ -170,8 +189,12 @@ func (p *Pod) runtimeConf() *libcni.RuntimeConf {
 			{"K8S_POD_INFRA_CONTAINER_ID", p.ContainerID},
 		},
 	}
+	conf.CapabilityArgs = map[string]any{}
 	if len(p.Ports) > 0 {
-		conf.CapabilityArgs = map[string]any{"portMappings": p.Ports}
+		conf.CapabilityArgs["portMappings"] = p.Ports
+	}
+	if p.Bandwidth != (Bandwidth{}) {
+		conf.CapabilityArgs["bandwidth"] = p.Bandwidth
 	}
 	return conf
 }

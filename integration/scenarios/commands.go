@@ -14,7 +14,7 @@ func commands() map[string]command {
 		"kernel-unchanged": kernelUnchanged,
 		"eventually":       eventually,
 	}
-	for _, group := range []map[string]command{clusterCommands(), podCommands(), daemonCommands(), trafficCommands(), hostileCommands(), kernelCommands(), hostPortCommands(), healthCommands(), serviceCommands()} {
+	for _, group := range []map[string]command{clusterCommands(), podCommands(), daemonCommands(), trafficCommands(), hostileCommands(), kernelCommands(), hostPortCommands(), bandwidthCommands(), healthCommands(), serviceCommands()} {
 		for name, c := range group {
 			if _, twice := all[name]; twice {
 				panic("scenarios: two commands are named " + name)
