@@ -37,7 +37,7 @@ type attacher struct {
 
 // prepare makes the namespaces of the pods. They are used again and again,
 // since taking them down would disturb whoever is next.
-func (a *attacher) prepare() (err error) {
+func (a *attacher) prepare() error {
 	for range a.batch {
 		pod, err := newNamespace()
 		if err != nil {
@@ -45,7 +45,8 @@ func (a *attacher) prepare() (err error) {
 		}
 		a.pods = append(a.pods, pod)
 	}
-	a.before, err = a.network.node.links()
+	links, err := a.network.node.links()
+	a.before = links
 	return err
 }
 
@@ -66,7 +67,7 @@ func (a *attacher) round(ctx context.Context) ([]sample, error) {
 	}
 	removed, err := a.detach(ctx, pods, attached)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(added.failure, err)
 	}
 	samples = append(samples, removed...)
 	if a.daemon != nil {

@@ -27,17 +27,18 @@ type side struct {
 	most extent
 }
 
-// extent is how much is done in a full run and in a quick one.
-type extent struct {
-	full, quick int
-}
+// length is that of a whole run.
+type length int
 
-func (e extent) of(quick bool) int {
-	if quick {
-		return e.quick
-	}
-	return e.full
-}
+const (
+	full length = iota
+	quick
+)
+
+// extent is how much is done in a full run and in a quick one.
+type extent [2]int
+
+func (e extent) of(l length) int { return e[l] }
 
 // comparison lets contenders take turns.
 type comparison struct {
@@ -76,7 +77,7 @@ const fewest = 2
 // measure runs the rounds. The order of the sides turns round with each, so
 // that whatever else the machine does, and whatever one leaves to the next,
 // meets all.
-func (c comparison) measure(ctx context.Context, quick bool) (results []result, err error) {
+func (c comparison) measure(ctx context.Context, l length) (results []result, err error) {
 	var playing []contender
 	defer func() {
 		for i, p := range playing {
@@ -94,12 +95,16 @@ func (c comparison) measure(ctx context.Context, quick bool) (results []result, 
 	}
 	var history []turns
 	start := time.Now()
-	for i := range c.warmUp + c.rounds.of(quick) {
-		late := time.Since(start) > time.Duration(c.seconds.of(quick))*time.Second
+	for i := range c.warmUp + c.rounds.of(l) {
+		late := time.Since(start) > time.Duration(c.seconds.of(l))*time.Second
 		if late && len(history) >= fewest {
 			break
 		}
-		played, playErr := c.play(ctx, playing, c.present(i-c.warmUp, quick), i%2 == 1)
+		order := c.present(i-c.warmUp, l)
+		if i%2 == 1 {
+			slices.Reverse(order)
+		}
+		played, playErr := c.play(ctx, playing, order)
 		if playErr != nil {
 			return nil, fmt.Errorf("round %d: %w", i, playErr)
 		}
@@ -110,7 +115,7 @@ func (c comparison) measure(ctx context.Context, quick bool) (results []result, 
 	for _, r := range c.rows {
 		x := r.compare(c.sides, history)
 		if math.IsNaN(x.Ratio) {
-			return nil, fmt.Errorf("%s: no call succeeded: %w", r.name, errors.Join(x.detail.subject.why, x.theirs.why))
+			return nil, fmt.Errorf("%s: no call succeeded: %w", r.name, errors.Join(x.subject.why, x.theirs.why))
 		}
 		results = append(results, x)
 	}
@@ -118,11 +123,11 @@ func (c comparison) measure(ctx context.Context, quick bool) (results []result, 
 }
 
 // present says which sides take part in a round; all do while warming up.
-func (c comparison) present(round int, quick bool) []int {
+func (c comparison) present(round int, l length) []int {
 	var sides []int
-	rounds := c.rounds.of(quick)
+	rounds := c.rounds.of(l)
 	for i, s := range c.sides {
-		most := s.most.of(quick)
+		most := s.most.of(l)
 		if most == 0 || most >= rounds || round < 0 || round*most/rounds != (round-1)*most/rounds || round == 0 {
 			sides = append(sides, i)
 		}
@@ -134,10 +139,7 @@ func (c comparison) present(round int, quick bool) []int {
 // take part have none.
 type turns []map[string]sample
 
-func (c comparison) play(ctx context.Context, playing []contender, order []int, backwards bool) (turns, error) {
-	if backwards {
-		slices.Reverse(order)
-	}
+func (c comparison) play(ctx context.Context, playing []contender, order []int) (turns, error) {
 	played := make(turns, len(playing))
 	for _, i := range order {
 		if ctx.Err() != nil {

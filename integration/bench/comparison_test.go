@@ -43,7 +43,7 @@ func game(rounds int, sides ...side) comparison {
 func TestSidesTakeTurnsAndTheirOrderTurnsRound(t *testing.T) {
 	var log []string
 	us, them := player{title: "us", log: &log}, player{title: "them", log: &log}
-	results, err := game(2, us.side(), them.side()).measure(t.Context(), false)
+	results, err := game(2, us.side(), them.side()).measure(t.Context(), full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestAllSidesAreClosedAndNamedWhenOneFails(t *testing.T) {
 	broken, left := errors.New("broken"), errors.New("left a link")
 	us := player{title: "us", log: &log, fail: broken}
 	them := player{title: "them", log: &log, closeErr: left}
-	_, err := game(1, us.side(), them.side()).measure(t.Context(), false)
+	_, err := game(1, us.side(), them.side()).measure(t.Context(), full)
 	if !errors.Is(err, broken) || !errors.Is(err, left) || !strings.Contains(err.Error(), "us: broken") || !strings.Contains(err.Error(), "them: left a link") {
 		t.Errorf("error %v", err)
 	}
@@ -76,7 +76,7 @@ func TestSlowSideTakesPartInItsShareOfTheRounds(t *testing.T) {
 		c := comparison{sides: []side{{}, slow}, rounds: extent{tt.rounds, tt.rounds}}
 		parts := 0
 		for i := range tt.rounds {
-			present := c.present(i, false)
+			present := c.present(i, full)
 			if !slices.Contains(present, 0) {
 				t.Errorf("%+v: the other side is missing in round %d", tt, i)
 			}

@@ -26,7 +26,7 @@ func countRounds() extent { return extent{5, 1} }
 
 // countAll counts for contenders of every kind, apart from all measurements of
 // time: strace makes programs many times slower.
-func countAll(ctx context.Context, b binaries, quick bool) ([]count, error) {
+func countAll(ctx context.Context, b binaries, l length) ([]count, error) {
 	masquerade, port := setting{masquerade: true}, setting{masquerade: true, hostPort: true}
 	both := setting{prefixes: []string{pods4, pods6}}
 	var all []count
@@ -48,7 +48,7 @@ func countAll(ctx context.Context, b binaries, quick bool) ([]count, error) {
 		if err != nil {
 			return nil, err
 		}
-		found, err := a.count(ctx, countRounds().of(quick))
+		found, err := a.count(ctx, countRounds().of(l))
 		if err = errors.Join(err, a.close()); err != nil {
 			return nil, fmt.Errorf("count the system calls of %s: %w", c.title, err)
 		}
@@ -70,10 +70,10 @@ func (a *attacher) count(ctx context.Context, rounds int) ([]count, error) {
 			return nil, err
 		}
 		for _, verb := range countedVerbs() {
-			c, err := a.countOne(ctx, verb, pod, trace)
-			if err != nil {
+			c, countErr := a.countOne(ctx, verb, pod, trace)
+			if countErr != nil {
 				leaving.close()
-				return nil, err
+				return nil, countErr
 			}
 			if round > 0 {
 				found[verb] = append(found[verb], c)
@@ -140,13 +140,15 @@ func parseTrace(r io.Reader) (count, error) {
 		if err != nil {
 			continue // headings and rules
 		}
-		c.calls += n
 		switch fields[1] {
+		case "futex", "nanosleep", "epoll_pwait", "sched_yield", "tgkill", "getpid", "rt_sigreturn":
+			continue // how threads of Go wait for each other is not the program's doing, and differs each time
 		case "fsync", "fdatasync", "sync_file_range", "syncfs", "sync":
 			c.fsyncs += n
 		case "execve":
 			c.programs += n
 		}
+		c.calls += n
 	}
 	if err := lines.Err(); err != nil {
 		return c, err

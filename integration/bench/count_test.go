@@ -9,10 +9,11 @@ const tracedTwice = `    calls syscall
 --------- ----------------
       120 read
         2 fsync
+       99 futex
         1 fdatasync
         1 execve
 --------- ----------------
-      124 total
+      223 total
     calls syscall
 --------- ----------------
        10 openat

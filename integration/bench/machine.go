@@ -16,7 +16,7 @@ import (
 type machine struct {
 	when          time.Time
 	took          time.Duration
-	quick         bool
+	length        length
 	kernel        string
 	processor     string
 	processors    int

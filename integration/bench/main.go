@@ -36,7 +36,7 @@ func main() {
 
 // options are the command line.
 type options struct {
-	quick   bool
+	length  length
 	only    []string
 	timeout time.Duration
 	build   string
@@ -47,14 +47,17 @@ type options struct {
 func parseOptions(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.BoolVar(&o.quick, "quick", false, "run the same cases in fewer rounds")
+	short := flags.Bool("quick", false, "run the same cases in fewer rounds")
 	only := flags.String("only", "", "run only these comparisons, a comma-separated `list`")
-	flags.DurationVar(&o.timeout, "timeout", 15*time.Minute, "give up after this time")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Minute, "give up after this time")
 	flags.StringVar(&o.build, "build", "build", "`directory` for binaries and bench.json")
 	flags.StringVar(&o.page, "page", "", "write the results into this Markdown `file`, and plots beside it")
 	flags.BoolVar(&o.strict, "strict", false, "fail when a target is missed")
 	if err := flags.Parse(args); err != nil {
 		return o, err
+	}
+	if *short {
+		o.length = quick
 	}
 	o.only = strings.FieldsFunc(*only, func(c rune) bool { return c == ',' })
 	if len(o.only) > 0 && o.page != "" {
@@ -112,7 +115,7 @@ func measureAll(ctx context.Context, b binaries, o options, out io.Writer) (repo
 	if r.machine, err = describeMachine(b.dir); err != nil {
 		return r, err
 	}
-	r.machine.quick = o.quick
+	r.machine.length = o.length
 	all := comparisons(b)
 	for _, name := range o.only {
 		if !slices.ContainsFunc(all, func(c comparison) bool { return c.name == name }) {
@@ -125,16 +128,16 @@ func measureAll(ctx context.Context, b binaries, o options, out io.Writer) (repo
 		}
 		start := time.Now()
 		fmt.Fprintf(out, "%s: %s", c.name, c.what)
-		results, err := c.measure(ctx, o.quick)
-		if err != nil {
+		results, measureErr := c.measure(ctx, o.length)
+		if measureErr != nil {
 			fmt.Fprintln(out)
-			return r, fmt.Errorf("%s: %w", c.name, err)
+			return r, fmt.Errorf("%s: %w", c.name, measureErr)
 		}
 		fmt.Fprintf(out, " (%d rounds, %.0f s)\n", results[0].rounds, time.Since(start).Seconds())
 		r.results = append(r.results, results...)
 	}
 	if len(o.only) == 0 {
-		if r.counts, err = countAll(ctx, b, o.quick); err != nil {
+		if r.counts, err = countAll(ctx, b, o.length); err != nil {
 			return r, err
 		}
 	}

@@ -111,27 +111,26 @@ func (n *node) connect() error {
 	}
 	defer h.Close()
 	eth0 := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0", MTU: 1500}, PeerName: "cable"}
-	if err := h.LinkAdd(eth0); err != nil {
+	if err = h.LinkAdd(eth0); err != nil {
 		return fmt.Errorf("make a node's eth0: %w", err)
 	}
 	addr, err := netlink.ParseAddr(nodeAddress + "/24")
 	if err != nil {
 		return err
 	}
+	if err = h.AddrAdd(eth0, addr); err != nil { // LinkAdd has filled in its index
+		return fmt.Errorf("give a node its address: %w", err)
+	}
 	for _, name := range []string{"lo", "cable", "eth0"} {
-		link, err := h.LinkByName(name)
-		if err != nil {
-			return err
+		link, nameErr := h.LinkByName(name)
+		if nameErr != nil {
+			return nameErr
 		}
-		if err := h.LinkSetUp(link); err != nil {
+		if err = h.LinkSetUp(link); err != nil {
 			return fmt.Errorf("set a node's %s up: %w", name, err)
 		}
 	}
-	link, err := h.LinkByName("eth0")
-	if err != nil {
-		return err
-	}
-	return h.AddrAdd(link, addr)
+	return nil
 }
 
 // do calls f on a thread that is in the node.

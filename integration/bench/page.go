@@ -62,7 +62,7 @@ longer than on a quiet one and intervals wider; ratios suffer less, but they do.
 	} else {
 		fmt.Fprintf(&b, "Whatever else ran there, the kernel's own work included, took %.0f %% of its processors.\n", share)
 	}
-	if m.quick {
+	if m.length == quick {
 		b.WriteString("\n**A quick run**, of few rounds.\n")
 	}
 	return b.String()
@@ -90,23 +90,24 @@ func (r report) promises() string {
 		case t.milliseconds > 0:
 			measured, against = fmt.Sprintf("%.1f ms", x.P50), ""
 		case t.flawless:
-			measured, against = fmt.Sprintf("%d errors in %d calls", x.detail.subject.failed, x.calls+x.detail.subject.failed), ""
+			measured, against = fmt.Sprintf("%d errors in %d calls", x.subject.failed, x.calls+x.subject.failed), ""
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", x.Case, against, t, measured, emphasised(t.metBy(x)))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", x.Case, against, t, measured, t.judge(x).emphasised())
 	}
 	for _, s := range r.sizes {
 		if s.promised() {
-			fmt.Fprintf(&b, "| size of the plugin | | under %.1f MB | %.2f MB | %s |\n", megabytes(maxPluginBytes), megabytes(s.bytes), emphasised(s.bytes < maxPluginBytes))
+			fmt.Fprintf(&b, "| size of the plugin | | under %.1f MB | %.2f MB | %s |\n", megabytes(maxPluginBytes), megabytes(s.bytes), s.judge().emphasised())
 		}
 	}
 	return b.String()
 }
 
-func emphasised(met bool) string {
-	if met {
-		return metOrMissed(met)
+// emphasised is for tables: what was missed is to be seen.
+func (j judgement) emphasised() string {
+	if j == met {
+		return string(j)
 	}
-	return "**" + metOrMissed(met) + "**"
+	return "**" + string(j) + "**"
 }
 
 const reading = `A ratio is ours divided by the peer's, both taken in the same run in turns. Of
@@ -143,7 +144,7 @@ func (r report) table(q quantity) string {
 			continue
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | **%.3f** (%.3f to %.3f) | %d |\n",
-			x.Case, x.detail.subject.cells(), x.Peer, x.theirs.cells(), x.Ratio, x.RatioLow, x.RatioHigh, x.rounds)
+			x.Case, x.subject.cells(), x.Peer, x.theirs.cells(), x.Ratio, x.RatioLow, x.RatioHigh, x.rounds)
 	}
 	return b.String()
 }
@@ -178,7 +179,11 @@ func (r report) handOff() string {
 		return "Not measured.\n"
 	}
 	add, _ := r.find("add")
-	return fmt.Sprintf(`Deleting a link is slow in the kernel: it waits until no processor can still use it.
+	return fmt.Sprintf(`Deleting a link is slow in the kernel: it waits until no processor can still use it,
+and waits as long for one link as for many. DEL sets the link down, puts it aside and
+tells ropewayd, which gathers such links for 50 ms and deletes them together; while
+ropewayd is dead, DEL deletes them itself. So one link goes later than ptp's, and many
+go sooner (`+"`del-until-gone-parallel-N`"+` above).
 
 | | ropeway, ms | ptp, ms |
 |---|---:|---:|
@@ -190,7 +195,7 @@ ropewayd used %.1f ms of processor time for each pod that came and went, in addi
 to the plugin's own %.1f ms for ADD and %.1f ms for DEL. No other contender's turn
 begins before the link is gone and ropewayd is idle again.
 `, x.P50, x.P99, x.theirs.p50, x.theirs.p99, gone.P50, gone.P99, gone.theirs.p50, gone.theirs.p99, dead.P50, dead.P99,
-		add.detail.subject.daemon, add.detail.subject.cpu, x.detail.subject.cpu)
+		add.subject.daemon, add.subject.cpu, x.subject.cpu)
 }
 
 func (r report) countTable() string {
@@ -198,8 +203,9 @@ func (r report) countTable() string {
 		return "Not counted.\n"
 	}
 	var b strings.Builder
-	b.WriteString("Counted with strace in runs of their own, children included; the median of " + fmt.Sprint(countRounds().of(r.machine.quick)) + `
-calls. Fsyncs are fsync, fdatasync, sync_file_range, syncfs and sync.
+	b.WriteString("Counted with strace in runs of their own, children included; the median of " + fmt.Sprint(countRounds().of(r.machine.length)) + `
+calls. How threads wait for each other (futex, nanosleep and the like) is left out.
+Fsyncs are fsync, fdatasync, sync_file_range, syncfs and sync.
 
 | | ADD: calls | fsyncs | programs | CHECK: calls | fsyncs | programs | STATUS: calls | fsyncs | programs | DEL: calls | fsyncs | programs |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -241,6 +247,6 @@ const method = `- Each contender has a node of its own: a network namespace with
   each with both its sides.
 - Reservations of other pods are files in host-local's layout, made before.
 - A comparison that takes too long on a slow machine ends with fewer rounds; the
-  tables say how many there were. ptp and bridge wait more than a second for
-  duplicate address detection in dual-stack, hence few rounds there.
+  tables say how many there were. ptp waits more than a second for duplicate
+  address detection in dual-stack, hence few rounds there.
 `

@@ -51,7 +51,7 @@ func (r report) latencyChart() dotChart {
 		if !measured {
 			continue
 		}
-		row := dotRow{of.label, []spread{x.detail.subject.spread(), x.theirs.spread(), {math.NaN(), math.NaN(), math.NaN()}}, 0}
+		row := dotRow{of.label, []spread{x.subject.spread(), x.theirs.spread(), {math.NaN(), math.NaN(), math.NaN()}}, 0}
 		if y, measured := r.find(of.bridge); measured {
 			row.values[2] = y.theirs.spread()
 		}
@@ -88,7 +88,7 @@ func (r report) reservationChart() lineChart {
 			continue
 		}
 		c.x = append(c.x, float64(n))
-		c.y[0], c.y[1] = append(c.y[0], x.detail.subject.spread()), append(c.y[1], x.theirs.spread())
+		c.y[0], c.y[1] = append(c.y[0], x.subject.spread()), append(c.y[1], x.theirs.spread())
 	}
 	return c
 }
@@ -102,7 +102,7 @@ func (r report) parallelChart() barChart {
 		for _, n := range crowds() {
 			if x, measured := r.find(fmt.Sprintf("%s-%d", verb.name, n.width)); measured {
 				c.groups = append(c.groups, fmt.Sprintf("%s, %d", verb.label, n.width))
-				c.values = append(c.values, []float64{x.detail.subject.rate, x.theirs.rate})
+				c.values = append(c.values, []float64{x.subject.rate, x.theirs.rate})
 			}
 		}
 	}

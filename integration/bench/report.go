@@ -34,7 +34,7 @@ func (r report) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\ncase\tsubject\tp50 ms\tp99 ms\tper s\terrors\tpeer\tp50 ms\tp99 ms\tper s\terrors\tratio\t95 %\trounds\ttarget\t")
 	for _, x := range r.results {
-		a, b := x.detail.subject, x.theirs
+		a, b := x.subject, x.theirs
 		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.2f\t%.0f\t%d\t%s\t%.2f\t%.2f\t%.0f\t%d\t%.3f\t%.3f-%.3f\t%d\t%s\t\n",
 			x.Case, x.Subject, a.p50, a.p99, a.rate, a.failed, x.Peer, b.p50, b.p99, b.rate, b.failed,
 			x.Ratio, x.RatioLow, x.RatioHigh, x.rounds, verdict(x))
@@ -54,7 +54,7 @@ func (r report) print(out io.Writer) error {
 func (r report) errors() []string {
 	var list []string
 	for _, x := range r.results {
-		if f := x.detail.subject; f.failed > 0 {
+		if f := x.subject; f.failed > 0 {
 			list = append(list, fmt.Sprintf("%s, %s: %d failed, first: %v", x.Case, x.Subject, f.failed, f.why))
 		}
 		if f := x.theirs; f.failed > 0 {
@@ -68,12 +68,12 @@ func (r report) errors() []string {
 func (r report) missed() []string {
 	var list []string
 	for _, x := range r.results {
-		if t, promised := targets()[x.Case]; promised && !t.metBy(x) {
+		if t, promised := targets()[x.Case]; promised && t.judge(x) == missed {
 			list = append(list, x.Case+" "+t.String())
 		}
 	}
 	for _, s := range r.sizes {
-		if s.promised() && s.bytes >= maxPluginBytes {
+		if s.promised() && s.judge() == missed {
 			list = append(list, fmt.Sprintf("%s under %.1f MB", s.name, megabytes(maxPluginBytes)))
 		}
 	}
@@ -82,11 +82,18 @@ func (r report) missed() []string {
 
 func (s size) promised() bool { return s.name == "ropeway" }
 
+func (s size) judge() judgement {
+	if s.bytes < maxPluginBytes {
+		return met
+	}
+	return missed
+}
+
 func (s size) verdict() string {
 	if !s.promised() {
 		return ""
 	}
-	return fmt.Sprintf("under %.1f: %s", megabytes(maxPluginBytes), metOrMissed(s.bytes < maxPluginBytes))
+	return fmt.Sprintf("under %.1f: %s", megabytes(maxPluginBytes), s.judge())
 }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }

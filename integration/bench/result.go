@@ -63,7 +63,7 @@ func (r row) compare(sides []side, history []turns) result {
 	for _, s := range subject {
 		x.calls += len(s.each)
 	}
-	x.P50, x.P99, x.Rate = x.detail.subject.p50, x.detail.subject.p99, x.detail.subject.rate
+	x.P50, x.P99, x.Rate = x.subject.p50, x.subject.p99, x.subject.rate
 	return x
 }
 

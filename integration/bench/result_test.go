@@ -145,8 +145,8 @@ func TestEachKindOfTargetIsMetAndMissed(t *testing.T) {
 		{target{milliseconds: 15}, result{P50: 15}, result{P50: 15.1}},
 		{target{flawless: true}, result{}, failed},
 	} {
-		if !tt.target.metBy(tt.met) || tt.target.metBy(tt.missed) {
-			t.Errorf("target %s: met %v, missed %v", tt.target, tt.target.metBy(tt.met), tt.target.metBy(tt.missed))
+		if tt.target.judge(tt.met) != met || tt.target.judge(tt.missed) != missed {
+			t.Errorf("target %s: %v where it is met, %v where it is missed", tt.target, tt.target.judge(tt.met), tt.target.judge(tt.missed))
 		}
 	}
 }

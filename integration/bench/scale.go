@@ -66,9 +66,7 @@ func parallelComparisons(b binaries) []comparison {
 			},
 		}
 		if n.width == 32 {
-			withBridge := ofBridge(b, "bridge", s)
-			withBridge.most = extent{4, 1}
-			c.sides = append(c.sides, withBridge)
+			c.sides = append(c.sides, ofBridge(b, s))
 			c.rows = append(c.rows, row{fmt.Sprintf("add-parallel-%d-vs-bridge", n.width), stepAdd, 0, 2, rate})
 		}
 		all = append(all, c)

@@ -42,16 +42,20 @@ func (t target) String() string {
 	return ""
 }
 
-func (t target) metBy(x result) bool {
-	switch {
-	case t.most > 0:
-		return x.Ratio <= t.most
-	case t.least > 0:
-		return x.Ratio >= t.least
-	case t.milliseconds > 0:
-		return x.P50 <= t.milliseconds
+// judgement of a target.
+type judgement string
+
+const (
+	met    judgement = "met"
+	missed judgement = "missed"
+)
+
+func (t target) judge(x result) judgement {
+	if t.most > 0 && x.Ratio > t.most || t.least > 0 && x.Ratio < t.least ||
+		t.milliseconds > 0 && x.P50 > t.milliseconds || t.flawless && x.subject.failed > 0 {
+		return missed
 	}
-	return !t.flawless || x.detail.subject.failed == 0
+	return met
 }
 
 // verdict names the promise and whether it is kept; without one it is empty.
@@ -60,14 +64,7 @@ func verdict(x result) string {
 	if !promised {
 		return ""
 	}
-	return t.String() + ": " + metOrMissed(t.metBy(x))
-}
-
-func metOrMissed(met bool) string {
-	if met {
-		return "met"
-	}
-	return "missed"
+	return fmt.Sprintf("%s: %s", t, t.judge(x))
 }
 
 // maxPluginBytes is what the main plugin may weigh.
