@@ -161,7 +161,8 @@ func (s *Store) Ready(ctx context.Context, cfg Config) error {
 // and that the directory takes a file. It leaves the directory made.
 func (s *Store) Writable(ctx context.Context) error {
 	return s.lockedMade(ctx, func(d directory) error {
-		f, err := os.CreateTemp(string(d), statedir.TempPrefix+"*")
+		// With one name for all, who is killed leaves no more than one file.
+		f, err := os.OpenFile(d.path(statedir.TempPrefix+"writable"), os.O_WRONLY|os.O_CREATE, 0o600)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -106,10 +107,12 @@ func hasIPv6(sets []ipam.RangeSet) bool {
 }
 
 // writable tries what ADD will do in dir, or in the nearest directory above
-// that exists: a full or read-only file system shows in no other way.
+// that exists: a full or read-only file system shows in no other way. The file
+// has one name for all, so that a STATUS that is killed leaves no more than one,
+// which the next takes away.
 func writable(dir string) error {
 	for {
-		f, err := os.CreateTemp(dir, statedir.TempPrefix+"status.*")
+		f, err := os.OpenFile(filepath.Join(dir, statedir.TempPrefix+"status"), os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 		if errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
 			dir = filepath.Dir(dir)
 			continue
@@ -118,7 +121,11 @@ func writable(dir string) error {
 			return fmt.Errorf("state directory: %w", err)
 		}
 		_, err = f.WriteString("status\n")
-		if err = errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
+		err = errors.Join(err, f.Close())
+		if removeErr := os.Remove(f.Name()); !errors.Is(removeErr, fs.ErrNotExist) { // another STATUS was faster
+			err = errors.Join(err, removeErr)
+		}
+		if err != nil {
 			return fmt.Errorf("state directory: %w", err)
 		}
 		return nil
