@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,12 +43,14 @@ func guest(ctx context.Context) error {
 	if err := raw(control); err != nil {
 		return err
 	}
+	if err := warmUp(ctx, *node, pods); err != nil {
+		return err
+	}
 	fmt.Println(kernels.ReadyLine)
-	boot, err := bufio.NewReader(control).ReadString('\n')
+	boot, err := nameOfBoot(control)
 	if err != nil {
 		return err
 	}
-	boot = strings.TrimSpace(boot)
 	fmt.Println("guest: this is", boot)
 	if err := mountDisk(boot); err != nil {
 		return err
@@ -59,6 +62,17 @@ func guest(ctx context.Context) error {
 		Node: node, Pods: pods, Prefix: boot, Log: "/disk/log",
 		Attached: func(a Attachment) { fmt.Println("guest: attached", a.ID) },
 	}.Run(ctx, 0)
+}
+
+// nameOfBoot waits for a whole line: the beginning of the first may be lost.
+func nameOfBoot(control io.Reader) (string, error) {
+	lines := bufio.NewScanner(control)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "boot-") {
+			return lines.Text(), nil
+		}
+	}
+	return "", errors.Join(errors.New("nobody says which boot it is"), lines.Err())
 }
 
 func guestNode() (*Node, []*Namespace, error) {
@@ -73,6 +87,16 @@ func guestNode() (*Node, []*Namespace, error) {
 	return &Node{
 		Netns: made[0], Dir: "/disk/cni", Plugin: "/crash/bin/ropeway", PodCIDRs: podCIDRsOfReplay(),
 	}, made[1:], nil
+}
+
+// warmUp lets pods come and go elsewhere, so that the kernel has loaded all of
+// its modules that they need.
+func warmUp(ctx context.Context, node Node, pods []*Namespace) error {
+	node.Dir = "/run/crash"
+	if err := os.Mkdir(node.Dir, 0o755); err != nil {
+		return err
+	}
+	return Workload{Node: &node, Pods: pods, Prefix: "warm", Log: filepath.Join(node.Dir, "log")}.Run(ctx, 1)
 }
 
 // raw keeps the serial line from changing and echoing what comes.

@@ -71,6 +71,7 @@ func prepareMachine(t *testing.T, r *replay) machine {
 		Env:     []string{runAsGuest + "=1"},
 		Modules: []string{"virtio_pci", "virtio_blk", "ext4", "veth", "nf_tables"},
 		CPUs:    1, MemoryMB: 768,
+		Output: t.Output(),
 	}, "nbd:unix:"+filepath.Join(dir, "disk"), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +136,7 @@ func (m machine) run(t *testing.T, r *replay, d *disk.Disk, boot int) *disk.Disk
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(running.Cut)
 	m.waitForPod(t, running, said, boot)
 	moment := time.NewTimer(time.Duration(r.random.Int64N(int64(2 * time.Second))))
 	defer moment.Stop()
@@ -143,7 +145,7 @@ func (m machine) run(t *testing.T, r *replay, d *disk.Disk, boot int) *disk.Disk
 		case <-moment.C:
 			cut = true
 		case line := <-said:
-			wantNoFailure(t, line)
+			wantNoFailure(t, running, line)
 		}
 	}
 	running.Cut()
@@ -164,11 +166,11 @@ func (m machine) waitForPod(t *testing.T, running *kernels.Running, said <-chan 
 			if heard {
 				continue
 			}
-			if err := running.Say(fmt.Sprint("boot-", boot)); err != nil {
+			if err := running.Say(fmt.Sprint("\nboot-", boot)); err != nil {
 				t.Fatalf("%v; the machine said last:\n%s", err, running.Last())
 			}
 		case line := <-said:
-			wantNoFailure(t, line)
+			wantNoFailure(t, running, line)
 			heard = heard || strings.Contains(line, "guest: this is")
 			if strings.Contains(line, "guest: attached") {
 				return
@@ -179,9 +181,20 @@ func (m machine) waitForPod(t *testing.T, running *kernels.Running, said <-chan 
 	}
 }
 
-func wantNoFailure(t *testing.T, line string) {
+func wantNoFailure(t *testing.T, running *kernels.Running, line string) {
 	t.Helper()
 	if strings.Contains(line, "guest: failed") || strings.Contains(line, "Kernel panic") {
-		t.Fatalf("in the machine: %s", line)
+		waitForRest(running)
+		t.Fatalf("in the machine: %s; last it said:\n%s", line, running.Last())
+	}
+}
+
+// waitForRest lets a machine say why it failed: its program ends after that.
+func waitForRest(running *kernels.Running) {
+	enough := time.NewTimer(10 * time.Second)
+	defer enough.Stop()
+	select {
+	case <-running.Done():
+	case <-enough.C:
 	}
 }

@@ -24,6 +24,8 @@ import (
 // deadline. A file that a crash left and that stops later calls shows by this.
 const callTime = 100 * time.Second
 
+const networkName = "crash"
+
 // Node is a namespace and a directory in which a plugin attaches pods without
 // a daemon.
 type Node struct {
@@ -45,7 +47,7 @@ type Attachment struct {
 // conf is the network configuration of an attachment, with more keys by pairs.
 func (n *Node) conf(a Attachment, more map[string]any) []byte {
 	c := map[string]any{
-		"cniVersion": "1.1.0", "name": "crash", "type": "ropeway",
+		"cniVersion": "1.1.0", "name": networkName, "type": "ropeway",
 		"stateDir": filepath.Join(n.Dir, "ropeway"), "podCIDRs": n.PodCIDRs,
 		"ipam": map[string]any{"type": "ropeway-ipam", "dataDir": filepath.Join(n.Dir, "networks")},
 	}
@@ -81,6 +83,9 @@ func (n *Node) call(ctx context.Context, verb string, a Attachment, conf []byte)
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, n.Plugin)
 	cmd.Env = n.env(verb, a)
+	// One that hangs shows where.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
+	cmd.WaitDelay = callTime / 10
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(conf), &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := n.Netns.Do(cmd.Run)

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/containernetworking/cni/pkg/types"
 )
@@ -78,23 +79,26 @@ func (r Recovery) again(stale []string) []Attachment {
 // fill attaches as many pods as there are addresses, and no more. A DEL of an
 // earlier boot's container that comes late takes nothing from them.
 func (r Recovery) fill(ctx context.Context, all []Attachment, late []string) error {
-	holder := map[string]string{}
-	results := map[string][]byte{}
-	for _, a := range all {
-		result, addresses, err := r.Node.Add(ctx, a)
-		if err != nil {
-			return err
+	results := make([][]byte, len(all))
+	addresses := make([][]string, len(all))
+	err := atOnce(len(all), func(i int) (err error) {
+		results[i], addresses[i], err = r.Node.Add(ctx, all[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	want := map[string]string{}
+	for i, a := range all {
+		if len(addresses[i]) != len(r.Node.PodCIDRs) {
+			return fmt.Errorf("%s has the addresses %v", a.ID, addresses[i])
 		}
-		if len(addresses) != len(r.Node.PodCIDRs) {
-			return fmt.Errorf("%s has the addresses %v", a.ID, addresses)
-		}
-		for _, address := range addresses {
-			if holder[address] != "" {
-				return fmt.Errorf("%s is held by %s and by %s", address, holder[address], a.ID)
+		for _, address := range addresses[i] {
+			if want[address] != "" {
+				return fmt.Errorf("%s is held by %s and by %s", address, want[address], a.ID)
 			}
-			holder[address] = a.ID
+			want[address] = a.ID
 		}
-		results[a.ID] = result
 	}
 	if err := r.wantFull(ctx); err != nil {
 		return err
@@ -102,12 +106,39 @@ func (r Recovery) fill(ctx context.Context, all []Attachment, late []string) err
 	if err := r.del(ctx, late); err != nil {
 		return err
 	}
-	for _, a := range all {
-		if err := r.Node.Check(ctx, a, results[a.ID]); err != nil {
-			return err
-		}
+	if err := r.wantHeld(want); err != nil {
+		return err
+	}
+	if err := r.Node.Check(ctx, all[0], results[0]); err != nil {
+		return err
 	}
 	return r.empty(ctx, all)
+}
+
+// wantHeld compares the allocator's files with who has which address.
+func (r Recovery) wantHeld(want map[string]string) error {
+	dir := filepath.Join(r.Node.Dir, "networks", networkName)
+	for address, id := range want {
+		b, err := os.ReadFile(filepath.Join(dir, address))
+		if err != nil {
+			return fmt.Errorf("%s was given to %s: %w", address, id, err)
+		}
+		if string(b) != id+"\r\neth0" {
+			return fmt.Errorf("%s was given to %s, and is held by %q", address, id, b)
+		}
+	}
+	return nil
+}
+
+// atOnce does n things at the same time and returns all errors.
+func atOnce(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { errs[i] = do(i) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // wantFull wants one more attachment to be refused, and to leave nothing.
@@ -130,22 +161,16 @@ func orNil(err error) error {
 	return err
 }
 
+// empty takes the pods away, the first by DEL and the others by GC.
 func (r Recovery) empty(ctx context.Context, all []Attachment) error {
-	for _, a := range all {
-		if err := r.Node.Del(ctx, a); err != nil {
-			return err
-		}
+	if err := r.Node.Del(ctx, all[0]); err != nil {
+		return err
 	}
 	return r.gc(ctx)
 }
 
 func (r Recovery) del(ctx context.Context, ids []string) error {
-	for _, id := range ids {
-		if err := r.Node.Del(ctx, Attachment{ID: id}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return atOnce(len(ids), func(i int) error { return r.Node.Del(ctx, Attachment{ID: ids[i]}) })
 }
 
 func (r Recovery) gc(ctx context.Context) error {
