@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ropeway-net/ropeway/integration/cni-conformance/report"
@@ -23,23 +25,47 @@ type outcome struct {
 	report.Report
 }
 
-// build makes programs of the project, without the race detector: hundreds of
-// processes would each wait a second for it.
-func build(t *testing.T, packages ...string) string {
+// built is the directory of the programs, once they are there.
+var built string
+
+// builds makes the programs, once for all tests.
+var builds = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "cni-conformance-*")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	const project = "github.com/ropeway-net/ropeway/"
+	// Without the race detector: hundreds of processes would each wait a
+	// second for it.
+	cmd := exec.Command("go", "build", "-o", dir+"/", project+"integration/cni-conformance", project+"plugins/ropeway", project+"plugins/ropeway-ipam")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("build: %w: %s", err, out)
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// build returns the directory of the program and of Ropeway's plugins.
+func build(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
 	}
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", dir + "/"}, packages...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	dir, err := builds()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }
-
-const project = "github.com/ropeway-net/ropeway/"
 
 func conformance(t *testing.T, program string, args ...string) outcome {
 	t.Helper()
@@ -74,7 +100,7 @@ func (o outcome) verdict(t *testing.T, name string) report.Entry {
 }
 
 func TestRopewayFailsNothing(t *testing.T) {
-	bin := build(t, project+"integration/cni-conformance", project+"plugins/ropeway", project+"plugins/ropeway-ipam")
+	bin := build(t)
 	program := filepath.Join(bin, "cni-conformance")
 	for name, tt := range map[string]struct {
 		args     []string
@@ -104,7 +130,7 @@ func TestRopewayFailsNothing(t *testing.T) {
 }
 
 func TestBreachesAreFound(t *testing.T) {
-	program := filepath.Join(build(t, project+"integration/cni-conformance"), "cni-conformance")
+	program := filepath.Join(build(t), "cni-conformance")
 	breaches := map[string]string{
 		"exit-zero":     "env-required",
 		"plain-error":   "error-structure",
@@ -152,7 +178,7 @@ func TestBreachesAreFound(t *testing.T) {
 }
 
 func TestScriptShowsTheFailureByHand(t *testing.T) {
-	program := filepath.Join(build(t, project+"integration/cni-conformance"), "cni-conformance")
+	program := filepath.Join(build(t), "cni-conformance")
 	o := conformance(t, program, "-bin", "testdata", "-case", "del-twice", fakeConf(t, "del-once"))
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", o.verdict(t, "del-twice").Script).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "there is no such container") || !strings.Contains(string(out), "exit code 1") {
@@ -161,7 +187,7 @@ func TestScriptShowsTheFailureByHand(t *testing.T) {
 }
 
 func TestNothingReachesTheMachine(t *testing.T) {
-	program := filepath.Join(build(t, project+"integration/cni-conformance"), "cni-conformance")
+	program := filepath.Join(build(t), "cni-conformance")
 	o := conformance(t, program, "-bin", "testdata", "-case", "del-leaves-nothing,add-succeeds", fakeConf(t, "stray"))
 	if e := o.verdict(t, "del-leaves-nothing"); e.Verdict != stage.Failed && e.Verdict != stage.Passed {
 		t.Fatalf("%s", o.printed)
@@ -174,7 +200,7 @@ func TestNothingReachesTheMachine(t *testing.T) {
 }
 
 func TestPageTellsWhatFailedAndHowToSeeIt(t *testing.T) {
-	program := filepath.Join(build(t, project+"integration/cni-conformance"), "cni-conformance")
+	program := filepath.Join(build(t), "cni-conformance")
 	page := filepath.Join(t.TempDir(), "page.md")
 	preface := filepath.Join(t.TempDir(), "preface.md")
 	if err := os.WriteFile(preface, []byte("A fake plugin.\n"), 0o600); err != nil {
