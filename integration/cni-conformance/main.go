@@ -171,7 +171,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if o.demands {
-		_, err := io.WriteString(out, demands.Markdown())
+		_, err = io.WriteString(out, demands.Markdown())
 		return err
 	}
 	if len(o.subjects) == 0 {

@@ -30,7 +30,7 @@ func addSucceeds(ctx context.Context, s *stage.Stage) error {
 		return err
 	}
 	r := s.Add(ctx, a)
-	if err := succeeds(r); err != nil {
+	if err = succeeds(r); err != nil {
 		return err
 	}
 	_, err = stage.ParseResult(r)

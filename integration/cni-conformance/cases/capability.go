@@ -40,7 +40,7 @@ func rulesOf(ctx context.Context, s *stage.Stage, keys [3]string) (int, stage.Re
 	r := s.Add(ctx, a, stage.Key("runtimeConfig", map[string]any{"portMappings": []any{
 		map[string]any{keys[0]: 9090, keys[1]: 80, keys[2]: "tcp"},
 	}}))
-	if err := succeeds(r); err != nil {
+	if err = succeeds(r); err != nil {
 		return 0, r, err
 	}
 	after, err := s.Snapshot(ctx)
@@ -88,7 +88,7 @@ func capabilityMAC(ctx context.Context, s *stage.Stage) error {
 		return err
 	}
 	r := s.Add(ctx, a, stage.Key("runtimeConfig", map[string]any{"mac": mac}))
-	if err := succeeds(r); err != nil {
+	if err = succeeds(r); err != nil {
 		return err
 	}
 	l, err := s.Link(a)

@@ -22,7 +22,7 @@ func chainKept(ctx context.Context, s *stage.Stage) error {
 		return err
 	}
 	// What a first plugin of the list could have made.
-	if err := s.Sh(ctx, "ip -n a link add first0 type veth peer name first1 && ip -n a address add 198.51.100.7/24 dev first0 && ip -n a link set first0 up"); err != nil {
+	if err = s.Sh(ctx, "ip -n a link add first0 type veth peer name first1 && ip -n a address add 198.51.100.7/24 dev first0 && ip -n a link set first0 up"); err != nil {
 		return err
 	}
 	ip := map[string]any{"address": "198.51.100.7/24", "interface": 0}
@@ -36,7 +36,7 @@ func chainKept(ctx context.Context, s *stage.Stage) error {
 		"routes":     []any{map[string]any{"dst": "203.0.113.0/24"}},
 		"dns":        map[string]any{"nameservers": []any{"192.0.2.53"}},
 	}))
-	if err := succeeds(r); err != nil {
+	if err = succeeds(r); err != nil {
 		return err
 	}
 	result, err := stage.ParseResult(r)

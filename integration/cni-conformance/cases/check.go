@@ -106,7 +106,7 @@ func checkAllowsMoreRoutes(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Sh(ctx, "ip -n a route add 203.0.113.0/24 dev eth0"); err != nil {
+	if err = s.Sh(ctx, "ip -n a route add 203.0.113.0/24 dev eth0"); err != nil {
 		return err
 	}
 	option, err := altered(a, func(result map[string]any) {
@@ -124,7 +124,7 @@ func checkAllowsMoreAddresses(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Sh(ctx, "ip -n a address add 198.51.100.7/32 dev eth0"); err != nil {
+	if err = s.Sh(ctx, "ip -n a address add 198.51.100.7/32 dev eth0"); err != nil {
 		return err
 	}
 	ip := map[string]any{"address": "198.51.100.7/32"}
@@ -156,7 +156,7 @@ func checkAllowsFewerRoutes(ctx context.Context, s *stage.Stage) error {
 	if len(result.Routes) == 0 {
 		return stage.Inapplicable("its result has no routes")
 	}
-	if err := s.Sh(ctx, "ip -n a route del default; ip -n a -6 route del default || true"); err != nil {
+	if err = s.Sh(ctx, "ip -n a route del default; ip -n a -6 route del default || true"); err != nil {
 		return err
 	}
 	option, err := altered(a, func(result map[string]any) {
@@ -180,7 +180,7 @@ func checkAllowsNewMAC(ctx context.Context, s *stage.Stage) error {
 		return err
 	}
 	const mac = "02:00:00:00:00:42"
-	if err := s.Sh(ctx, "ip -n a link set eth0 address %s", mac); err != nil {
+	if err = s.Sh(ctx, "ip -n a link set eth0 address %s", mac); err != nil {
 		return err
 	}
 	result, err := stage.ResultOf(a)
@@ -191,7 +191,7 @@ func checkAllowsNewMAC(ctx context.Context, s *stage.Stage) error {
 	if err != nil || len(addresses) == 0 {
 		return stage.Inapplicable("its result has no address")
 	}
-	if err := s.Sh(ctx, "ping -c 2 -i 0.2 -W 1 %s", addresses[0].Addr()); err != nil {
+	if err = s.Sh(ctx, "ping -c 2 -i 0.2 -W 1 %s", addresses[0].Addr()); err != nil {
 		return stage.Inapplicable("the host does not reach the container with another MAC address, and CHECK may say so; the capability mac is the way to ask for one")
 	}
 	option, err := altered(a, func(result map[string]any) {

@@ -25,12 +25,12 @@ func checkDamageCases() []Case {
 }
 
 // damaged runs CHECK after a command has done harm.
-func damaged(ctx context.Context, s *stage.Stage, because, format string, args ...any) error {
+func damaged(ctx context.Context, s *stage.Stage, because, command string) error {
 	a, err := checked(ctx, s)
 	if err != nil {
 		return err
 	}
-	if err := s.Sh(ctx, format, args...); err != nil {
+	if err := s.Sh(ctx, "%s", command); err != nil {
 		return err
 	}
 	return fails(s.Call(ctx, "CHECK", a), because)
@@ -205,7 +205,7 @@ func checkFirewallGone(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Added(ctx, b); err != nil {
+	if err = s.Added(ctx, b); err != nil {
 		return err
 	}
 	if r := s.Call(ctx, "CHECK", b); !r.OK() {

@@ -181,13 +181,13 @@ func refused(ctx context.Context, s *stage.Stage) (stage.Reply, error) {
 	if err != nil {
 		return stage.Reply{}, err
 	}
-	if err := s.Deleted(ctx, a); err != nil {
+	if err = s.Deleted(ctx, a); err != nil {
 		return stage.Reply{}, err
 	}
-	if err := s.DelegateFails(ctx, "ADD"); err != nil {
+	if err = s.DelegateFails(ctx, "ADD"); err != nil {
 		return stage.Reply{}, err
 	}
-	if err := s.Sh(ctx, "rm %s/verbs", stage.Own); err != nil {
+	if err = s.Sh(ctx, "rm %s/verbs", stage.Own); err != nil {
 		return stage.Reply{}, err
 	}
 	b, err := s.Container(ctx, "b")

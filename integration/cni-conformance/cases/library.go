@@ -73,7 +73,7 @@ func (l library) judge(doing string, err error) error {
 	return nil
 }
 
-func runtimeConf(s *stage.Stage, a *stage.Attachment) *libcni.RuntimeConf {
+func runtimeConf(a *stage.Attachment) *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{
 		ContainerID: a.ID, NetNS: a.Netns, IfName: a.IfName, Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAME", "web-0"}},
 		CapabilityArgs: map[string]any{"portMappings": []map[string]any{{"HostPort": 8080, "ContainerPort": 80, "Protocol": "tcp"}}},
@@ -89,7 +89,7 @@ func libraryLifecycle(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	rt := runtimeConf(s, a)
+	rt := runtimeConf(a)
 	return first(
 		func() error {
 			_, err := l.config.ValidateNetworkList(ctx, l.list)
@@ -131,7 +131,7 @@ func libraryGC(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.config.AddNetworkList(ctx, l.list, runtimeConf(s, a)); err != nil {
+	if _, err := l.config.AddNetworkList(ctx, l.list, runtimeConf(a)); err != nil {
 		return &stage.Blocked{What: "ADD through libcni fails: " + err.Error(), Reply: &l.exec.last}
 	}
 	if err := s.RemoveNetns(ctx, a); err != nil {

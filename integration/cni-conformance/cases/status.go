@@ -158,10 +158,10 @@ func poolEmptyReservation(ctx context.Context, s *stage.Stage) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Deleted(ctx, a); err != nil {
+	if err = s.Deleted(ctx, a); err != nil {
 		return err
 	}
-	if err := s.Sh(ctx, ": >%s", file); err != nil {
+	if err = s.Sh(ctx, ": >%s", file); err != nil {
 		return err
 	}
 	// A full round of the pool has to come by the address.

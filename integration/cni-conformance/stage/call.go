@@ -146,16 +146,7 @@ func (s *Stage) compose(verb string, plugin int, a *Attachment, options []Option
 				map[string]any{"hostPort": a.port, "containerPort": 80, "protocol": "tcp"},
 			}}
 		}
-		previous := a.Result
-		if verb == "ADD" {
-			previous = nil
-			if plugin > 0 && plugin <= len(a.lower) {
-				previous = a.lower[plugin-1]
-			}
-		} else if previous == nil {
-			previous = a.previous
-		}
-		if previous != nil {
+		if previous := a.resultBefore(verb, plugin); previous != nil {
 			conf["prevResult"] = json.RawMessage(previous)
 		}
 	}
@@ -168,6 +159,20 @@ func (s *Stage) compose(verb string, plugin int, a *Attachment, options []Option
 		change(&r)
 	}
 	return r
+}
+
+// resultBefore is prevResult: of the plugin before for ADD, the last one of all
+// for the others; nil when there is none.
+func (a *Attachment) resultBefore(verb string, plugin int) []byte {
+	switch {
+	case verb == "ADD" && plugin > 0 && plugin <= len(a.lower):
+		return a.lower[plugin-1]
+	case verb == "ADD":
+		return nil
+	case a.Result != nil:
+		return a.Result
+	}
+	return a.previous
 }
 
 // exec makes the call in the host's namespace, which is this process's.

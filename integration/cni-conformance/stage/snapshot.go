@@ -67,9 +67,9 @@ func (s *Stage) Leftovers(ctx context.Context, before Snapshot) ([]string, error
 	s.Show()
 	var more []string
 	err := Await(ctx, settleTime, func() (bool, error) {
-		now, err := s.Snapshot(ctx)
+		now, nowErr := s.Snapshot(ctx)
 		more = now.Beyond(before)
-		return len(more) == 0, err
+		return len(more) == 0, nowErr
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = ctx.Err()
@@ -104,10 +104,10 @@ func (s *Stage) settled(ctx context.Context) (Snapshot, error) {
 		return nil, err
 	}
 	err = Await(ctx, callDeadline, func() (bool, error) {
-		now, err := s.Snapshot(ctx)
+		now, nextErr := s.Snapshot(ctx)
 		same := slices.Equal(now, last)
 		last = now
-		return same, err
+		return same, nextErr
 	})
 	return last, err
 }
@@ -130,7 +130,7 @@ func routes(context.Context) ([]string, error) {
 			continue
 		}
 		device := fmt.Sprint(r.LinkIndex)
-		if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
+		if l, linkErr := netlink.LinkByIndex(r.LinkIndex); linkErr == nil {
 			device = l.Attrs().Name
 		}
 		lines = append(lines, fmt.Sprintf("route %v via %v dev %s table %d type %d", r.Dst, r.Gw, device, r.Table, r.Type))
