@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
+	if seed := os.Getenv(runMutants); seed != "" {
+		os.Exit(mutantsMain(seed))
+	}
 	os.Exit(m.Run())
 }
 
@@ -48,6 +51,15 @@ func newNetns(t testing.TB) string {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := makeNetns(path); err != nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	t.Cleanup(func() { dropNetns(t, path) })
+	return path
+}
+
+// makeNetns binds a new network namespace to a file.
+func makeNetns(path string) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the thread ends with the goroutine
@@ -57,11 +69,7 @@ func newNetns(t testing.TB) string {
 		}
 		result <- err
 	}()
-	if err := <-result; err != nil {
-		t.Fatalf("make a network namespace: %v", err)
-	}
-	t.Cleanup(func() { dropNetns(t, path) })
-	return path
+	return <-result
 }
 
 // dropNetns unmounts a namespace; one that is gone already is fine.

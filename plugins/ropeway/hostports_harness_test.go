@@ -155,7 +155,7 @@ func (n *testNode) wantNoPorts() {
 	}
 }
 
-func deadline(t *testing.T) context.Context {
+func deadline(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), attachDeadline)
 	t.Cleanup(cancel)
 	return ctx
