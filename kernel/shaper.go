@@ -126,7 +126,8 @@ func (s Shaper) over(have Shaper) Shaper {
 const frame = 1514 // bytes
 
 // fqCodel are the parameters of the queue. CoDel drops what waits longer than
-// the target; at low rates a single packet takes longer than the usual 5 ms.
+// the target; at low rates a single packet takes longer than the usual 5 ms. The
+// number of flows is not among them: a queue that exists refuses to be told.
 func (s Shaper) fqCodel() (target, interval time.Duration, memory uint32) {
 	target = max(5*time.Millisecond, (frame * 3 / 2 * time.Second / time.Duration(clampRate(s.Rate))).Truncate(time.Microsecond))
 	interval = max(100*time.Millisecond, 10*target)
@@ -136,15 +137,13 @@ func (s Shaper) fqCodel() (target, interval time.Duration, memory uint32) {
 
 func clampRate(rate uint64) uint64 { return min(max(rate, 1), math.MaxInt64) }
 
-const fqCodelFlows = 256
-
 func (k ShaperKey) bucketCommands(s Shaper) string {
 	target, interval, memory := s.fqCodel()
 	dev := k.device()
 	queue := fmt.Sprintf("tc qdisc replace dev %s parent %x:1 handle", dev, shaperHandle)
 	return fmt.Sprintf("tc qdisc replace dev %s root handle %x: tbf rate %dbit burst %d limit %d\n", dev, shaperHandle, s.Rate*8, s.Burst, s.Queue) +
-		fmt.Sprintf("%s %x: fq_codel flows %d quantum %d target %dus interval %dus memory_limit %d 2>/dev/null || %s %x: bfifo limit %d",
-			queue, codelHandle, fqCodelFlows, frame, target.Microseconds(), interval.Microseconds(), memory, queue, fifoHandle, s.Queue)
+		fmt.Sprintf("%s %x: fq_codel quantum %d target %dus interval %dus memory_limit %d 2>/dev/null || %s %x: bfifo limit %d",
+			queue, codelHandle, frame, target.Microseconds(), interval.Microseconds(), memory, queue, fifoHandle, s.Queue)
 }
 
 func (o ShaperAdd) String() string {

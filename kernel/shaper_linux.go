@@ -144,7 +144,6 @@ func codelOptions(s Shaper) *nl.RtAttr {
 		attribute int
 		value     uint32
 	}{
-		{nl.TCA_FQ_CODEL_FLOWS, fqCodelFlows},
 		{nl.TCA_FQ_CODEL_QUANTUM, frame},
 		{nl.TCA_FQ_CODEL_TARGET, uint32(target.Microseconds())},
 		{nl.TCA_FQ_CODEL_INTERVAL, uint32(interval.Microseconds())},
