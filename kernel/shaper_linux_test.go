@@ -72,6 +72,8 @@ func TestPastedShapersGiveTheSameKernelState(t *testing.T) {
 
 func TestDamagedShapersAreRepaired(t *testing.T) {
 	ifb := ShaperLink(samplePodLink)
+	s := newSpace(t)
+	s.reach(sampleShapers())
 	for _, damage := range []string{
 		"tc qdisc del dev " + samplePodLink + " root",
 		"tc qdisc replace dev " + samplePodLink + " root handle 1: tbf rate 1mbit burst 32k limit 64k",
@@ -88,17 +90,13 @@ func TestDamagedShapersAreRepaired(t *testing.T) {
 		"ip link del " + ifb,
 		"ip link del " + ifb + "; ip link add " + ifb + " type bridge",
 	} {
-		t.Run(damage, func(t *testing.T) {
-			s := newSpace(t)
-			s.reach(sampleShapers())
-			if out := s.sh(damage); out != "" {
-				t.Fatal(out)
-			}
-			if Diff(s.state(), sampleShapers()).Empty() {
-				t.Fatal("no difference seen")
-			}
-			s.reach(sampleShapers())
-		})
+		if out := s.sh(damage); out != "" {
+			t.Fatalf("%s: %s", damage, out)
+		}
+		if Diff(s.state(), sampleShapers()).Empty() {
+			t.Errorf("no difference seen after: %s", damage)
+		}
+		s.reach(sampleShapers())
 	}
 }
 
