@@ -58,35 +58,65 @@ func (d directory) checkUnique(ctx context.Context, holder Attachment) error {
 }
 
 // picker chooses addresses, and knows which are taken. It asks for the first few
-// one by one, which is all it takes as a rule, and then lists the directory.
+// of a set one by one, which is all it takes as a rule, then for those that were
+// free not long ago, and lists the directory only then.
 type picker struct {
 	dir      directory
 	gateways []netip.Addr
-	asked    int
 	taken    map[netip.Addr]bool // nil until listed
 	torn     []netip.Addr        // files to be removed before the address is given
 }
 
-// maxAsked bounds the questions for single names, each a system call.
+// maxAsked bounds the questions for single names of a set, each a system call.
 const maxAsked = 8
 
-// pick chooses an address of set number i. A set is walked no further than it
-// has taken addresses, so that a full /24 and a nearly empty /64 cost alike.
+// pick chooses an address of set number i.
 func (p *picker) pick(ctx context.Context, i int, set RangeSet, requested []netip.Addr) (netip.Addr, Range, error) {
 	for _, a := range requested {
 		if r, ok := set.Range(a); ok {
 			return a, r, p.claim(a)
 		}
 	}
+	if a, r, ok, err := p.next(i, set); ok || err != nil {
+		return a, r, err
+	}
+	if a, r, ok := p.hinted(set); ok {
+		return a, r, nil
+	}
+	return p.search(ctx, set, p.dir.last(i))
+}
+
+// next asks for the first few addresses behind the one that was given last. It is
+// false when they are all taken.
+func (p *picker) next(i int, set RangeSet) (netip.Addr, Range, bool, error) {
+	asked := 0
 	for a, r := range set.after(p.dir.last(i)) {
+		if asked == maxAsked {
+			break
+		}
 		if slices.Contains(p.gateways, a) {
 			continue
 		}
+		asked++
 		taken, err := p.isTaken(a)
-		if err != nil {
-			return a, r, err
+		if err != nil || !taken {
+			return a, r, err == nil, err
 		}
-		if !taken {
+	}
+	return netip.Addr{}, Range{}, false, nil
+}
+
+// search lists the directory. The set is walked no further than it has taken
+// addresses, so that a full /24 and a nearly empty /64 cost alike.
+func (p *picker) search(ctx context.Context, set RangeSet, last netip.Addr) (netip.Addr, Range, error) {
+	if p.taken == nil {
+		if err := p.list(); err != nil {
+			return netip.Addr{}, Range{}, err
+		}
+	}
+	for a, r := range set.after(last) {
+		if !p.taken[a] && !slices.Contains(p.gateways, a) {
+			p.hint(set, a)
 			return a, r, nil
 		}
 	}
@@ -113,21 +143,16 @@ func (p *picker) claim(a netip.Addr) error {
 	return nil
 }
 
+// isTaken asks for one name, unless all are known already.
 func (p *picker) isTaken(a netip.Addr) (bool, error) {
-	if p.taken == nil && p.asked < maxAsked {
-		p.asked++
-		_, err := os.Lstat(p.dir.path(a.String()))
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return err == nil, err
+	if p.taken != nil {
+		return p.taken[a], nil
 	}
-	if p.taken == nil {
-		if err := p.list(); err != nil {
-			return false, err
-		}
+	_, err := os.Lstat(p.dir.path(a.String()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	return p.taken[a], nil
+	return err == nil, err
 }
 
 func (p *picker) list() error {

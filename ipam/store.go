@@ -83,6 +83,7 @@ func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ..
 		if len(held) > 0 {
 			// A file beside them that is damaged is not ours to report.
 			err = errors.Join(d.remove(held), s.settle(nil))
+			d.addHints(held)
 		}
 		if err == nil {
 			released = held

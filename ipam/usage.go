@@ -145,6 +145,9 @@ func (s *Store) Ready(ctx context.Context, cfg Config) error {
 	if err := s.Writable(ctx); err != nil {
 		return err
 	}
+	if age, err := s.age(); err == nil && age == currentBoot && s.dir.hasSpare(cfg) {
+		return nil
+	}
 	usage, err := s.Usage(ctx, cfg)
 	if err != nil {
 		return err
@@ -155,6 +158,19 @@ func (s *Store) Ready(ctx context.Context, cfg Config) error {
 		}
 	}
 	return nil
+}
+
+// hasSpare is true when an address of each set that comes next is free, as is
+// the rule; else only counting tells. It spares a runtime that asks every few
+// seconds the reading of a large directory.
+func (d directory) hasSpare(cfg Config) bool {
+	p := picker{dir: d, gateways: cfg.gateways()}
+	for i, set := range cfg.RangeSets {
+		if _, _, ok, err := p.next(i, set); !ok || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Writable tells whether reservations can be made: that the lock comes free
