@@ -22,19 +22,50 @@ func (r firewallReading) clone() firewallReading {
 	return r
 }
 
-// admit inserts or appends a rule of ours.
+// admit inserts or appends a rule of ours. Since the plan was made the chain may
+// have changed, so its place is looked for once more, and the rule is made only
+// if the ruleset is still the one that was looked at.
 func (a *application) admit(op AdmissionAdd) error {
 	return a.conn.withTables(a.ctx, func(c *tableConn) error {
-		rule, err := marshalAdmission(op)
-		if err != nil {
+		return c.unchanged(func(generation uint32) error { return c.addOwn(op, generation) })
+	})
+}
+
+// unchanged calls change with the generation of the ruleset, again when the
+// ruleset had another one meanwhile.
+func (c *tableConn) unchanged(change func(generation uint32) error) error {
+	var err error
+	for range snapshotAttempts {
+		var generation uint32
+		if generation, err = c.generation(); err != nil {
 			return err
 		}
-		flags := netlink.Create
-		if op.Before == 0 {
-			flags |= netlink.Append
+		if err = change(generation); !errors.Is(err, unix.ERESTART) && !errors.Is(err, errInterrupted) {
+			return err
 		}
-		return c.commit(nil, commandMessage(op.Chain.Family, unix.NFT_MSG_NEWRULE, flags, rule))
-	})
+	}
+	return err
+}
+
+func (c *tableConn) addOwn(op AdmissionAdd, generation uint32) error {
+	found, err := c.firewalls(func(ForeignChain) {})
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(found.firewalls, func(f Firewall) bool { return f.Chain == op.Chain })
+	if _, there := found.admissions[op.Admission]; there || at < 0 {
+		return nil // somebody was faster, or the chain lets pods pass by now
+	}
+	op.Before = found.firewalls[at].Before
+	rule, err := marshalAdmission(op)
+	if err != nil {
+		return err
+	}
+	flags := netlink.Create
+	if op.Before == 0 {
+		flags |= netlink.Append
+	}
+	return c.commit(&generation, commandMessage(op.Chain.Family, unix.NFT_MSG_NEWRULE, flags, rule))
 }
 
 func marshalAdmission(op AdmissionAdd) ([]byte, error) {
@@ -66,21 +97,11 @@ func marshalAdmission(op AdmissionAdd) ([]byte, error) {
 // the ruleset is still the one that was looked at.
 func (a *application) expel(op AdmissionDel) error {
 	return a.conn.withTables(a.ctx, func(c *tableConn) error {
-		var err error
-		for range snapshotAttempts {
-			if err = c.deleteOwn(op.ForeignRule); !errors.Is(err, unix.ERESTART) {
-				return err
-			}
-		}
-		return err
+		return c.unchanged(func(generation uint32) error { return c.deleteOwn(op.ForeignRule, generation) })
 	})
 }
 
-func (c *tableConn) deleteOwn(rule ForeignRule) error {
-	generation, err := c.generation()
-	if err != nil {
-		return err
-	}
+func (c *tableConn) deleteOwn(rule ForeignRule, generation uint32) error {
 	rules, err := c.foreignRules(rule.Chain)
 	if err != nil {
 		return err

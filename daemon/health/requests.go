@@ -38,11 +38,14 @@ func (m *Metrics) CountRequests(ctx context.Context, socket string) error {
 	buf := make([]byte, statedir.MaxRequest+1) // one more, to see what is too long
 	for limit.Wait(ctx) == nil {
 		n, _, err := conn.ReadFrom(buf)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("reports of CNI requests: %w", err)
+		case err != nil:
+			m.badReports.Inc() // and on: such as a lack of memory, which passes
+			continue
 		}
 		m.count(buf[:n])
 	}
