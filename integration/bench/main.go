@@ -84,6 +84,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err = removeStates(built.dir); err != nil {
+		return err
+	}
 	report, err := measureAll(ctx, built, o, out)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (s setting) attacher(title, dir string) (*attacher, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := os.MkdirTemp(dir, "state-*")
+	state, err := os.MkdirTemp(dir, statePattern)
 	if err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -60,6 +60,23 @@ func (s setting) attacher(title, dir string) (*attacher, error) {
 		batch: max(1, s.batch), width: max(1, s.width),
 	}, nil
 }
+
+// removeStates removes what a run that was killed left in dir.
+func removeStates(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, statePattern))
+	if err != nil {
+		return err
+	}
+	for _, state := range left {
+		if err := os.RemoveAll(state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statePattern is what the directories of contenders are called.
+const statePattern = "state-*"
 
 // ropeway is our plugin beside its daemon, configured by what that writes.
 func ropeway(ctx context.Context, b binaries, title string, s setting) (*attacher, error) {
