@@ -52,6 +52,8 @@ type (
 		name  string
 		chain Chain // its rules are commands of their own
 	}
+	// nftSetPolicy is for a chain that is there and keeps its rules.
+	nftSetPolicy   struct{ nftAddChain }
 	nftFlushChain  struct{ name string }
 	nftDeleteChain struct{ name string }
 	nftAddRule     struct {

@@ -94,8 +94,11 @@ func (d tableDiff) change(c *TableChange) {
 	for _, name := range sortedKeys(d.desired.Chains) {
 		have, ok := d.actual.Chains[name]
 		want := d.desired.Chains[name]
-		if !ok || d.staleChains[name] || have.Policy != want.Policy {
+		switch {
+		case !ok, d.staleChains[name]:
 			c.add(nftAddChain{name, bare(want)})
+		case have.Policy != want.Policy:
+			c.add(nftSetPolicy{nftAddChain{name, bare(want)}})
 		}
 	}
 	for _, name := range sortedKeys(d.desired.Chains) {

@@ -93,7 +93,13 @@ func (w tableWriter) write(command tableCommand) error {
 		set := w.set(c.set, c.typ, c.interval)
 		return w.nft.SetDeleteElements(set, encodeElements(set, c.elements, c.typ))
 	case nftAddChain:
-		return w.addChain(c)
+		if err := w.addChain(c); err != nil {
+			return err
+		}
+		// Somebody else may have made it meanwhile, and given it the same rules.
+		w.nft.FlushChain(w.chain(c.name))
+	case nftSetPolicy:
+		return w.addChain(c.nftAddChain)
 	case nftFlushChain:
 		w.nft.FlushChain(w.chain(c.name))
 	case nftDeleteChain:
@@ -149,8 +155,6 @@ func (w tableWriter) addChain(c nftAddChain) error {
 		chain.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.chain.Priority))
 		chain.Policy = &policy
 		w.nft.AddChain(chain)
-		// Somebody else may have made it meanwhile, and given it the same rules.
-		w.nft.FlushChain(chain)
 		return nil
 	}
 	return fmt.Errorf("no hook %q", c.chain.Hook)
