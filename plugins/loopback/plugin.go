@@ -18,6 +18,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 // Codes of our own, of docs/errors.md.
@@ -118,7 +119,17 @@ func parseConf(stdin []byte) (types.NetConf, error) {
 	if conf.CNIVersion == "" {
 		conf.CNIVersion = "0.1.0" // what the specification says of a missing one
 	}
-	if err := version.ParsePrevResult(&conf); err != nil {
+	var chain struct {
+		PrevResult json.RawMessage `json:"prevResult"`
+	}
+	err := json.Unmarshal(stdin, &chain)
+	if err == nil && chain.PrevResult != nil {
+		err = protocol.RefuseNulls(chain.PrevResult)
+	}
+	if err == nil {
+		err = version.ParsePrevResult(&conf)
+	}
+	if err != nil {
 		return conf, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult is no CNI result: %v; hand on what the plugin before printed", err), "")
 	}
 	return conf, nil

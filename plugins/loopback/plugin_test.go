@@ -286,6 +286,7 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 	}{
 		"no JSON":         {`{`, types.ErrDecodingFailure},
 		"unknown version": {`{"cniVersion":"9.0.0","name":"n","type":"loopback"}`, types.ErrIncompatibleCNIVersion},
+		"null in a list":  {`{"cniVersion":"0.4.0","name":"n","type":"loopback","prevResult":{"cniVersion":"0.4.0","ips":[null]}}`, types.ErrDecodingFailure},
 		"bad prevResult":  {`{"cniVersion":"1.0.0","name":"n","type":"loopback","prevResult":{"ips":1}}`, types.ErrDecodingFailure},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/ipam"
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -82,6 +83,9 @@ func (c conf) previousResult() (*types100.Result, error) {
 func (c conf) chained() (*types100.Result, error) {
 	if len(c.PrevResult) == 0 || string(c.PrevResult) == "null" {
 		return nil, nil
+	}
+	if err := protocol.RefuseNulls(c.PrevResult); err != nil {
+		return nil, failf(types.ErrDecodingFailure, "prevResult: %w; the runtime must pass what an earlier plugin printed", err)
 	}
 	raw, err := create.Create(c.CNIVersion, c.PrevResult)
 	if err != nil {

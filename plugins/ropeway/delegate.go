@@ -21,6 +21,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types/create"
 
 	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 // delegate is another IPAM plugin. It is executed here and not by the CNI
@@ -143,6 +144,9 @@ func parseLease(netconf, out []byte) (lease, error) {
 	version, err := create.DecodeVersion(out)
 	if err == nil && !bytes.Contains(out, []byte(`"cniVersion"`)) {
 		version, err = create.DecodeVersion(netconf)
+	}
+	if err == nil {
+		err = protocol.RefuseNulls(out)
 	}
 	if err != nil {
 		return lease{}, err

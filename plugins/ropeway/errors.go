@@ -81,5 +81,10 @@ func kernelError(err error) error {
 	if errors.Is(err, kernel.ErrLinkExists) {
 		return failf(codeAttached, "%w; run DEL for this container first", err)
 	}
+	for _, passing := range []error{syscall.EBUSY, syscall.EAGAIN, syscall.EINTR, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, passing) {
+			return failf(types.ErrTryAgainLater, "%w; the kernel has too much to do: try again", err)
+		}
+	}
 	return failf(codeKernel, "%w", err)
 }
