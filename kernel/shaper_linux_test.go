@@ -79,9 +79,6 @@ func TestDamagedShapersAreRepaired(t *testing.T) {
 		"tc qdisc replace dev " + samplePodLink + " root handle 1: tbf rate 1mbit burst 32k limit 64k",
 		"tc qdisc change dev " + samplePodLink + " root handle 114: tbf rate 900mbit burst 64000 limit 140000",
 		"tc qdisc del dev " + samplePodLink + " clsact",
-		"tc qdisc del dev " + samplePodLink + " clsact; tc qdisc add dev " + samplePodLink + " ingress",
-		"tc qdisc del dev " + samplePodLink + " clsact; tc qdisc add dev " + samplePodLink + " clsact; tc filter add dev " +
-			samplePodLink + " ingress pref 200 protocol ip u32 match u32 0 0 action mirred egress mirror dev lo",
 		"tc filter del dev " + samplePodLink + " ingress pref 114",
 		"tc filter replace dev " + samplePodLink + " ingress pref 114 protocol all handle 800::1 u32 match u32 0 0 action mirred egress redirect dev lo",
 		"tc qdisc del dev " + ifb + " root",
@@ -89,6 +86,9 @@ func TestDamagedShapersAreRepaired(t *testing.T) {
 		"ip link set " + ifb + " down",
 		"ip link del " + ifb,
 		"ip link del " + ifb + "; ip link add " + ifb + " type bridge",
+		"tc qdisc del dev " + samplePodLink + " clsact; tc qdisc add dev " + samplePodLink + " ingress",
+		"tc qdisc del dev " + samplePodLink + " ingress; tc qdisc add dev " + samplePodLink + " clsact; tc filter add dev " +
+			samplePodLink + " ingress pref 200 protocol ip u32 match u32 0 0 action mirred egress mirror dev lo",
 	} {
 		if out := s.sh(damage); out != "" {
 			t.Fatalf("%s: %s", damage, out)
