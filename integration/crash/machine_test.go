@@ -69,8 +69,11 @@ func prepareMachine(t *testing.T, r *replay) machine {
 		Files:   map[string]string{"/crash/bin/ropeway": filepath.Join(bin, "ropeway"), "/crash/guest": compileGuest(t)},
 		Command: []string{"/crash/guest"},
 		Env:     []string{runAsGuest + "=1"},
-		Modules: []string{"virtio_pci", "virtio_blk", "ext4", "veth", "nf_tables"},
-		CPUs:    1, MemoryMB: 768,
+		Modules: []string{
+			"virtio_pci", "virtio_blk", "ext4", "veth", "nf_tables", "nft_chain_nat",
+			"nft_nat", "nft_masq", "nft_fib_inet", "nft_ct", "nf_conntrack_netlink",
+		},
+		CPUs: 1, MemoryMB: 768,
 		Output: t.Output(),
 	}, "nbd:unix:"+filepath.Join(dir, "disk"), dir)
 	if err != nil {
