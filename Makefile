@@ -93,7 +93,7 @@ cni-conformance: deps build ## any CNI plugin against the CNI specification: our
 		$(addprefix integration/cni-conformance/subjects/,ropeway.conflist ropeway-ipam.conflist ptp.conflist bridge.conflist host-local.conflist) portmap:portmap=integration/cni-conformance/subjects/portmap.conflist
 
 lint: ## golangci-lint with the rules of .golangci.yaml
-	$(LINTER) run ./...
+	$(LINTER) run --allow-parallel-runners ./...
 
 fmt: ## gofmt
 	gofmt -w $$(git ls-files '*.go')
