@@ -56,8 +56,8 @@ func (s *Store) Usage(ctx context.Context, cfg Config) ([]Usage, error) {
 	}
 	var taken []netip.Addr
 	if age == currentBoot {
-		names, err := s.dir.names()
-		if err != nil {
+		var names []string
+		if names, err = s.dir.names(); err != nil {
 			return nil, fmt.Errorf("count reservations: %w", statedir.Explain(err))
 		}
 		for _, name := range names {

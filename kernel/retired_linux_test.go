@@ -22,13 +22,13 @@ func TestRetiredLinkIsOutOfUseAndItsNamesAreFree(t *testing.T) {
 		defer n.Close()
 		l := testLink()
 		attach(t, n, l)
-		if found, err := kernel.RetirePodLink(l.HostName); !found || err != nil {
-			t.Errorf("retire: %v, %v", found, err)
+		if found, retiring := kernel.RetirePodLink(l.HostName); !found || retiring != nil {
+			t.Errorf("retire: %v, %v", found, retiring)
 		}
-		if used, err := kernel.HasHostLink(l.HostName); used || err != nil {
-			t.Errorf("in use: %v, %v", used, err)
+		if used, looking := kernel.HasHostLink(l.HostName); used || looking != nil {
+			t.Errorf("in use: %v, %v", used, looking)
 		}
-		if err := n.Check(l); err == nil {
+		if err = n.Check(l); err == nil {
 			t.Error("CHECK of a pod whose link is retired succeeds")
 		}
 		routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: kernel.RouteProtocol}, netlink.RT_FILTER_PROTOCOL)

@@ -165,11 +165,11 @@ func (a *application) sendRedirect(host, ifb int) error {
 		return lacking(err, "the queueing discipline clsact", "module sch_ingress")
 	}
 	send := func(handle uint32) error {
-		req := a.tc(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, host, handle, netlink.HANDLE_MIN_INGRESS, redirectInfo())
+		req = a.tc(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, host, handle, netlink.HANDLE_MIN_INGRESS, redirectInfo())
 		req.AddData(nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("u32")))
 		req.AddData(redirectOptions(ifb))
-		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-		return lacking(err, "the classifier u32 or the action mirred", "modules cls_u32 and act_mirred")
+		_, failure := req.Execute(unix.NETLINK_ROUTE, 0)
+		return lacking(failure, "the classifier u32 or the action mirred", "modules cls_u32 and act_mirred")
 	}
 	if err = send(redirectHandle); !errors.Is(err, unix.EINVAL) {
 		return err

@@ -35,7 +35,7 @@ func (s *survey) judge(l Lease, cached *result) (Use, string) {
 	if age := s.now.Sub(l.entry.Modified); age < grace {
 		return Unsure, fmt.Sprintf("nothing has the address, but an ADD may be under way: the file is younger than %s", grace)
 	}
-	return s.unlessBlind(l, "no record, and nothing on this machine has the address")
+	return s.unlessBlind("no record, and nothing on this machine has the address")
 }
 
 // judgeRecord is about pods whose link is there.
@@ -82,7 +82,7 @@ func (s *survey) judgeDead(r endpoint.Record) (Use, string) {
 }
 
 // unlessBlind is Unused only if every namespace was seen.
-func (s *survey) unlessBlind(l Lease, reason string) (Use, string) {
+func (s *survey) unlessBlind(reason string) (Use, string) {
 	if s.occupancy.Blind != "" {
 		return Unsure, reason + " that was seen; " + s.occupancy.Blind
 	}

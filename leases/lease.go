@@ -11,6 +11,7 @@ import (
 // Use tells whether an address is in use.
 type Use string
 
+// What an address can be.
 const (
 	InUse     Use = "yes"       // something on this machine holds it
 	Attaching Use = "attaching" // an ADD is under way
@@ -70,6 +71,7 @@ type Problem struct {
 // Kind is what sort of inconsistency there is.
 type Kind string
 
+// The sorts.
 const (
 	Leaked        Kind = "leaked"         // a reservation that nobody uses
 	Unreserved    Kind = "unreserved"     // a record whose address is not reserved

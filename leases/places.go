@@ -88,7 +88,7 @@ func take(ctx context.Context, places Places, only []string) (*survey, error) {
 			dirs = append(dirs, filepath.Join(r.IPAM.DataDir, r.Network))
 		}
 	}
-	if err := s.readNetworks(ctx, dirs, only); err != nil {
+	if err = s.readNetworks(ctx, dirs, only); err != nil {
 		return nil, err
 	}
 	if s.results, err = readResults(places.Results); err != nil {

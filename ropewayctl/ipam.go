@@ -63,7 +63,11 @@ counts on it; unsure otherwise. -o wide says why.`,
 			if f.output == "json" {
 				return printJSON(out, report)
 			}
-			return printLeases(out, report, f.output == "wide", time.Now())
+			columns := shortColumns()
+			if f.output == "wide" {
+				columns = wideColumns()
+			}
+			return printLeases(out, report, columns, time.Now())
 		}),
 	}
 }
@@ -102,15 +106,15 @@ container of which this machine shows no trace: no link, no route, no namespace
 that has the address, no ADD under way. What is in doubt is kept, and the reason
 printed. Pods may start and stop meanwhile.`,
 		RunE: f.run(func(ctx context.Context, out io.Writer, networks []string) error {
-			collect := leases.Collect
+			collect, verb := leases.Collect, "freed"
 			if dryRun {
-				collect = leases.Candidates
+				collect, verb = leases.Candidates, "would free"
 			}
 			c, err := collect(ctx, f.places, networks...)
 			if f.output == "json" {
 				return errors.Join(err, printJSON(out, c))
 			}
-			return errors.Join(err, printCollection(out, c, dryRun))
+			return errors.Join(err, printCollection(out, c, verb))
 		}),
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be freed and why, and free nothing")

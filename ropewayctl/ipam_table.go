@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -10,24 +11,16 @@ import (
 )
 
 // printLeases is a line per address, and one per range.
-func printLeases(w io.Writer, r leases.Report, wide bool, now time.Time) error {
+func printLeases(w io.Writer, r leases.Report, columns []column, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	header := "NETWORK\tADDRESS\tPOD\tCONTAINER\tINTERFACE\tAGE\tIN USE"
-	if wide {
-		header += "\tLINK\tNAMESPACE\tREASON"
-	}
 	count := 0
 	for _, n := range r.Networks {
 		for _, l := range n.Leases {
 			if count == 0 {
-				fmt.Fprintln(t, header)
+				printRow(t, columns, func(c column) string { return c.title })
 			}
 			count++
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", n.Name, l.Address, pod(l), container(l, wide), orDash(l.IfName), age(now.Sub(l.Since)), l.Use)
-			if wide {
-				fmt.Fprintf(t, "\t%s\t%s\t%s", orDash(l.HostLink), orDash(l.Netns), l.Reason)
-			}
-			fmt.Fprintln(t)
+			printRow(t, columns, func(c column) string { return c.of(l, now) })
 		}
 	}
 	if count == 0 {
@@ -50,6 +43,44 @@ func printLeases(w io.Writer, r leases.Report, wide bool, now time.Time) error {
 	}
 	printNotes(t, r.Notes)
 	return t.Flush()
+}
+
+// column is one of the table of addresses.
+type column struct {
+	title string
+	of    func(l leases.Lease, now time.Time) string
+}
+
+// shortColumns fit a terminal, wideColumns tell all.
+func shortColumns() []column {
+	return columnsWith(shortID)
+}
+
+func wideColumns() []column {
+	return append(columnsWith(func(l leases.Lease) string { return orDash(l.ContainerID) }),
+		column{"LINK", func(l leases.Lease, _ time.Time) string { return orDash(l.HostLink) }},
+		column{"NAMESPACE", func(l leases.Lease, _ time.Time) string { return orDash(l.Netns) }},
+		column{"REASON", func(l leases.Lease, _ time.Time) string { return l.Reason }})
+}
+
+func columnsWith(container func(leases.Lease) string) []column {
+	return []column{
+		{"NETWORK", func(l leases.Lease, _ time.Time) string { return l.Network }},
+		{"ADDRESS", func(l leases.Lease, _ time.Time) string { return l.Address.String() }},
+		{"POD", func(l leases.Lease, _ time.Time) string { return pod(l) }},
+		{"CONTAINER", func(l leases.Lease, _ time.Time) string { return container(l) }},
+		{"INTERFACE", func(l leases.Lease, _ time.Time) string { return orDash(l.IfName) }},
+		{"AGE", func(l leases.Lease, now time.Time) string { return age(now.Sub(l.Since)) }},
+		{"IN USE", func(l leases.Lease, _ time.Time) string { return string(l.Use) }},
+	}
+}
+
+func printRow(w io.Writer, columns []column, cell func(column) string) {
+	var cells []string
+	for _, c := range columns {
+		cells = append(cells, cell(c))
+	}
+	fmt.Fprintln(w, strings.Join(cells, "\t"))
 }
 
 // printProblems is a line per problem, each followed by what to do.
@@ -76,18 +107,14 @@ func printProblems(w io.Writer, r leases.Report) error {
 	return t.Flush()
 }
 
-// printCollection says what became free and what did not.
-func printCollection(w io.Writer, c leases.Collection, dryRun bool) error {
+// printCollection says what became free, in the words of verb, and what did not.
+func printCollection(w io.Writer, c leases.Collection, verb string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	verb := "freed"
-	if dryRun {
-		verb = "would free"
-	}
 	for _, l := range c.Freed {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", verb, l.Network, l.Address, container(l, false), l.Reason)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", verb, l.Network, l.Address, shortID(l), l.Reason)
 	}
 	for _, l := range c.Kept {
-		fmt.Fprintf(t, "kept\t%s\t%s\t%s\t%s\n", l.Network, l.Address, container(l, false), l.Reason)
+		fmt.Fprintf(t, "kept\t%s\t%s\t%s\t%s\n", l.Network, l.Address, shortID(l), l.Reason)
 	}
 	fmt.Fprintf(t, "%s %d addresses, kept %d in doubt\n", verb, len(c.Freed), len(c.Kept))
 	printNotes(t, c.Notes)
@@ -107,13 +134,10 @@ func pod(l leases.Lease) string {
 	return l.Pod.Namespace + "/" + l.Pod.Name
 }
 
-// container is cut as runtimes' own tools cut it.
-func container(l leases.Lease, whole bool) string {
+// shortID is how runtimes' own tools cut a container's ID.
+func shortID(l leases.Lease) string {
 	const shown = 13
-	if !whole && len(l.ContainerID) > shown {
-		return l.ContainerID[:shown]
-	}
-	return orDash(l.ContainerID)
+	return orDash(l.ContainerID[:min(shown, len(l.ContainerID))])
 }
 
 func orDash(s string) string {

@@ -21,18 +21,18 @@ func TestLeasesAreReadable(t *testing.T) {
 	report := leases.Report{
 		Networks: []leases.Network{
 			{Name: "ropeway", Ours: true, Ranges: []leases.Range{{Range: "10.1.0.0/24", Used: 1, Total: 253}, {Range: "fd00::/64", Used: 1}}, Leases: []leases.Lease{
-				{Address: netip.MustParseAddr("10.1.0.2"), ContainerID: id, IfName: "eth0", Pod: endpoint.Pod{Namespace: "default", Name: "web"}, Since: now.Add(-time.Hour), Use: leases.InUse, HostLink: "rwp0123456789ab", Netns: "/run/netns/a", Reason: "link rwp0123456789ab"},
+				{Network: "ropeway", Address: netip.MustParseAddr("10.1.0.2"), ContainerID: id, IfName: "eth0", Pod: endpoint.Pod{Namespace: "default", Name: "web"}, Since: now.Add(-time.Hour), Use: leases.InUse, HostLink: "rwp0123456789ab", Netns: "/run/netns/a", Reason: "link rwp0123456789ab"},
 			}},
-			{Name: "old", Leases: []leases.Lease{{Address: netip.MustParseAddr("10.2.0.2"), ContainerID: "c", Since: now.Add(-72 * time.Hour), Use: leases.Unused, Reason: "no trace"}}},
+			{Name: "old", Leases: []leases.Lease{{Network: "old", Address: netip.MustParseAddr("10.2.0.2"), ContainerID: "c", Since: now.Add(-72 * time.Hour), Use: leases.Unused, Reason: "no trace"}}},
 		},
 		Notes: []string{"not all was seen"},
 	}
 	for _, test := range []struct {
-		name string
-		wide bool
-		want string
+		name    string
+		columns []column
+		want    string
 	}{
-		{"short", false, `
+		{"short", shortColumns(), `
 NETWORK  ADDRESS   POD          CONTAINER      INTERFACE  AGE  IN USE
 ropeway  10.1.0.2  default/web  0123456789abc  eth0       60m  yes
 old      10.2.0.2  -            c              -          3d   no
@@ -43,7 +43,7 @@ ropeway  fd00::/64    1          2^64 or more
 old      not known    1          -
 note: not all was seen
 `},
-		{"wide", true, `
+		{"wide", wideColumns(), `
 NETWORK  ADDRESS   POD          CONTAINER                                                         INTERFACE  AGE  IN USE  LINK             NAMESPACE     REASON
 ropeway  10.1.0.2  default/web  ` + id + `  eth0       60m  yes     rwp0123456789ab  /run/netns/a  link rwp0123456789ab
 old      10.2.0.2  -            c                                                                 -          3d   no      -                -             no trace
@@ -57,7 +57,7 @@ note: not all was seen
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var b strings.Builder
-			if err := printLeases(&b, report, test.wide, now); err != nil {
+			if err := printLeases(&b, report, test.columns, now); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(strings.TrimPrefix(test.want, "\n"), b.String()); diff != "" {

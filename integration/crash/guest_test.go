@@ -40,7 +40,7 @@ func guest(ctx context.Context) error {
 		return err
 	}
 	defer control.Close()
-	if err := raw(control); err != nil {
+	if err = raw(control); err != nil {
 		return err
 	}
 	if err := warmUp(ctx, *node, pods); err != nil {

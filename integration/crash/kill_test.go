@@ -201,10 +201,10 @@ func (k *killed) trace(kill func(Call) bool) (was bool) {
 		k.t.Fatal(err)
 	}
 	defer stdin.Close()
-	if _, err := stdin.Write(k.node.conf(k.victim, nil)); err != nil {
+	if _, err = stdin.Write(k.node.conf(k.victim, nil)); err != nil {
 		k.t.Fatal(err)
 	}
-	if _, err := stdin.Seek(0, 0); err != nil {
+	if _, err = stdin.Seek(0, 0); err != nil {
 		k.t.Fatal(err)
 	}
 	// With one processor the calls of a run come in nearly the same order.
@@ -257,7 +257,7 @@ func (k *killed) addAgain() {
 	switch {
 	case err == nil:
 		k.wantApart(addresses, k.held)
-		if err := k.node.Check(k.t.Context(), k.victim, result); err != nil {
+		if err = k.node.Check(k.t.Context(), k.victim, result); err != nil {
 			k.t.Error(err)
 		}
 	case !errors.As(err, &said) || !bytes.Contains([]byte(said.Msg+said.Details), []byte("DEL")):

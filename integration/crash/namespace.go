@@ -26,11 +26,11 @@ func NewNamespace(path string) (_ *Namespace, err error) {
 	made := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		failure := unix.Unshare(unix.CLONE_NEWNET)
+		if failure == nil {
+			failure = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
 		}
-		made <- err
+		made <- failure
 	}()
 	if err = <-made; err != nil {
 		return nil, errors.Join(fmt.Errorf("make a network namespace: %w; are you root?", err), os.Remove(path))
@@ -41,9 +41,9 @@ func NewNamespace(path string) (_ *Namespace, err error) {
 	}
 	ns := &Namespace{borrowed, path}
 	err = ns.Netlink(func(h *netlink.Handle) error {
-		lo, err := h.LinkByName("lo")
-		if err != nil {
-			return err
+		lo, lookup := h.LinkByName("lo")
+		if lookup != nil {
+			return lookup
 		}
 		return h.LinkSetUp(lo)
 	})

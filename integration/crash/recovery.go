@@ -36,7 +36,7 @@ func (r Recovery) Run(ctx context.Context, way string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Node.Status(ctx); err != nil {
+	if err = r.Node.Status(ctx); err != nil {
 		return fmt.Errorf("the node is not ready: %w", err)
 	}
 	switch way {

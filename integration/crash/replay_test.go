@@ -90,7 +90,7 @@ func (r *replay) record() (d *disk.Disk, from int) {
 		r.Fatal(err)
 	}
 	defer func() {
-		if err := file.Close(); err != nil {
+		if err = file.Close(); err != nil {
 			r.Error(err)
 		}
 	}()
@@ -152,9 +152,9 @@ func (r *replay) recover(d *disk.Disk, prefix, way string) error {
 // inspect tells whether there is anything of an attachment on a disk.
 func (r *replay) inspect(d *disk.Disk) (left bool, err error) {
 	err = r.mounted(d, func() error {
-		files, err := r.node.Files()
+		files, listing := r.node.Files()
 		left = len(files) > 0
-		return err
+		return listing
 	})
 	return left, err
 }
@@ -162,7 +162,7 @@ func (r *replay) inspect(d *disk.Disk) (left bool, err error) {
 // mounted does something while a copy of the disk is mounted.
 func (r *replay) mounted(d *disk.Disk, do func() error) (err error) {
 	path := filepath.Join(r.memory, "image")
-	if err := d.WriteFile(path); err != nil {
+	if err = d.WriteFile(path); err != nil {
 		return err
 	}
 	unmount, err := disk.Loop(path, r.mount, r.fs.kind)

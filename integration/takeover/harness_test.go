@@ -23,7 +23,7 @@ const (
 )
 
 // binDir is where the plugins are, built once.
-var binDir string //nolint:gochecknoglobals // set by TestMain
+var binDir string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "takeover-*")
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // plugins builds our plugins and the pinned reference plugins, once for all
 // tests.
-var plugins = sync.OnceValue(func() error { //nolint:gochecknoglobals // built once
+var plugins = sync.OnceValue(func() error {
 	for dir, packages := range map[string][]string{
 		".": {ourModule + "/plugins/ropeway", ourModule + "/plugins/ropeway-ipam"},
 		"../bench/reference": {

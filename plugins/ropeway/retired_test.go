@@ -24,7 +24,7 @@ func (n *testNode) listening() (dies func()) {
 	n.state = statedir.Dir(short)
 	ip(n.t, n.netns, "address", "add", "192.0.2.1/32", "dev", "lo") // to ping from
 	var node unix.Stat_t
-	if err := unix.Stat(n.netns, &node); err != nil {
+	if err = unix.Stat(n.netns, &node); err != nil {
 		n.t.Fatal(err)
 	}
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: n.state.RetiredSocket(node.Ino), Net: "unixgram"})
