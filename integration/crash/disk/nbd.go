@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 )
 
 // The network block device protocol, as far as qemu's client needs it: see
@@ -47,8 +48,10 @@ func (d *Disk) ServeNBD(client net.Conn) error {
 	if err == nil {
 		err = s.transmit()
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		err = nil // its power was cut
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, gone) {
+			err = nil // its power was cut
+		}
 	}
 	return errors.Join(err, client.Close())
 }
