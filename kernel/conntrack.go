@@ -168,9 +168,9 @@ func (f flowFilter) attributes() ([]netlink.Attribute, error) {
 func filterTuple(src netip.Addr, p Protocol) (tuple []byte, flags uint32, err error) {
 	var parts []netlink.Attribute
 	nest := func(outer uint16, inner netlink.Attribute) error {
-		data, err := netlink.MarshalAttributes([]netlink.Attribute{inner})
+		data, failure := netlink.MarshalAttributes([]netlink.Attribute{inner})
 		parts = append(parts, netlink.Attribute{Type: unix.NLA_F_NESTED | outer, Data: data})
-		return err
+		return failure
 	}
 	if src.IsValid() {
 		typ := uint16(ctaIPv4Src)

@@ -30,7 +30,7 @@ func openRouteSocket(ns int) (*routeSocket, error) {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(own) }()
-	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+	if err = unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func guest(ctx context.Context) error {
 	if err = raw(control); err != nil {
 		return err
 	}
-	if err := warmUp(ctx, *node, pods); err != nil {
+	if err = warmUp(ctx, *node, pods); err != nil {
 		return err
 	}
 	fmt.Println(kernels.ReadyLine)
