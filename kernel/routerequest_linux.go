@@ -143,7 +143,7 @@ func vethRequest(near, far vethEnd, ns int) *nl.NetlinkRequest {
 func addressRequest(index int, p netip.Prefix, scope, flags uint8) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	msg := nl.NewIfAddrmsg(int(family(p.Addr())))
-	msg.Index, msg.Prefixlen, msg.Scope, msg.IfAddrmsg.Flags = uint32(index), uint8(p.Bits()), scope, flags
+	msg.Index, msg.Prefixlen, msg.Scope, msg.Flags = uint32(index), uint8(p.Bits()), scope, flags
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
 	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, p.Addr().AsSlice()))
