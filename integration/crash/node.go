@@ -161,7 +161,7 @@ func (n *Node) Traces(ctx context.Context) ([]string, error) {
 }
 
 // Files lists the files of attachments, and whatever else a crash left: all
-// but the allocator's own and the log.
+// but the allocator's own, the notes of addresses freed and the log.
 func (n *Node) Files() ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(n.Dir, func(path string, e fs.DirEntry, err error) error {
@@ -173,7 +173,7 @@ func (n *Node) Files() ([]string, error) {
 			return err
 		case e.IsDir() && (name == "log" || name == "lost+found"):
 			return fs.SkipDir
-		case e.IsDir(), name == "lock", name == "boot_id", strings.HasPrefix(name, "last_reserved_ip."):
+		case e.IsDir(), name == "lock", name == "boot_id", name == "freed", strings.HasPrefix(name, "last_reserved_ip."):
 			return nil
 		}
 		found = append(found, "file "+strings.TrimPrefix(path, n.Dir+"/"))

@@ -32,9 +32,10 @@ func TestAddGoesOnWhileLoopbackIsSetUpInTheSameNamespace(t *testing.T) {
 		id := fmt.Sprint("a", i)
 		both := make(chan error, 2)
 		for ifName, l := range map[string]*libcni.NetworkConfigList{"lo": lo, "eth0": list} {
+			own := *r.cni // one is not for two goroutines
 			go func() {
 				in(t, n.netns, func() {
-					_, err := r.cni.AddNetworkList(t.Context(), l, &libcni.RuntimeConf{ContainerID: id, NetNS: pod, IfName: ifName})
+					_, err := own.AddNetworkList(t.Context(), l, &libcni.RuntimeConf{ContainerID: id, NetNS: pod, IfName: ifName})
 					both <- err
 				})
 			}()
