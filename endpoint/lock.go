@@ -7,11 +7,9 @@ import (
 	"os"
 	"syscall"
 	"time"
-)
 
-// lockPoll is how often to try. A lock that waits in the kernel cannot be given
-// up, and would outlive its caller.
-const lockPoll = 2 * time.Millisecond
+	"github.com/ropeway-net/ropeway/statedir"
+)
 
 // Lock keeps others that lock from writing records, until unlock or the end of
 // the process: who must compare a record with all others before it is written
@@ -26,9 +24,7 @@ func (s Store) Lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the endpoint records: %w", err)
 	}
-	ticker := time.NewTicker(lockPoll)
-	defer ticker.Stop()
-	for {
+	for start := time.Now(); ; {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
@@ -43,7 +39,7 @@ func (s Store) Lock(ctx context.Context) (unlock func(), err error) {
 		case <-ctx.Done():
 			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: still held by another process at the deadline (%w); see which with: fuser -v %s", s.Dir, ctx.Err(), s.Dir)
-		case <-ticker.C:
+		case <-time.After(statedir.LockPause(start)):
 		}
 	}
 }

@@ -9,16 +9,12 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
-const (
-	// lockWait is how long to wait for the lock under a context without a
-	// deadline.
-	lockWait = 10 * time.Second
-	// lockPoll is how often to try. A lock that waits in the kernel cannot be
-	// given up, and would outlive its caller.
-	lockPoll = 2 * time.Millisecond
-)
+// lockWait is how long to wait for the lock under a context without a deadline.
+const lockWait = 10 * time.Second
 
 // lock takes the lock that host-local uses too. Closing the file frees it, and
 // so does the end of the process.
@@ -29,9 +25,7 @@ func lock(ctx context.Context, dir string) (*os.File, error) {
 		defer cancel()
 	}
 	path := filepath.Join(dir, lockName)
-	ticker := time.NewTicker(lockPoll)
-	defer ticker.Stop()
-	for {
+	for start := time.Now(); ; {
 		f, err := tryLock(path)
 		if err == nil {
 			return f, nil
@@ -42,7 +36,7 @@ func lock(ctx context.Context, dir string) (*os.File, error) {
 		select {
 		case <-ctx.Done():
 			return nil, errorf(ErrLocked, "lock %s: still held by another process at the deadline (%w); see which with: fuser -v %s", path, ctx.Err(), path)
-		case <-ticker.C:
+		case <-time.After(statedir.LockPause(start)):
 		}
 	}
 }
