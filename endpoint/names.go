@@ -22,6 +22,21 @@ type File struct {
 
 // Files returns everything in the store that is named as records and claims are.
 func (s Store) Files() ([]File, error) {
+	names, err := s.names()
+	var files []File
+	for _, name := range names {
+		f := File{Path: filepath.Join(s.Dir, name)}
+		name, f.Claim = strings.CutPrefix(strings.TrimSuffix(name, recordSuffix), statedir.TempPrefix)
+		f.HostLinks = hostLinksOf(name)
+		files = append(files, f)
+	}
+	return files, err
+}
+
+const recordSuffix = ".json"
+
+// names lists the files of records and claims.
+func (s Store) names() ([]string, error) {
 	entries, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -29,18 +44,13 @@ func (s Store) Files() ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list endpoint records: %w", err)
 	}
-	var files []File
+	var names []string
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok {
-			continue
+		if strings.HasSuffix(e.Name(), recordSuffix) {
+			names = append(names, e.Name())
 		}
-		f := File{Path: filepath.Join(s.Dir, e.Name())}
-		name, f.Claim = strings.CutPrefix(name, statedir.TempPrefix)
-		f.HostLinks = hostLinksOf(name)
-		files = append(files, f)
 	}
-	return files, nil
+	return names, nil
 }
 
 func hostLinksOf(name string) []string {

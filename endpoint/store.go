@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -102,20 +101,17 @@ func (s Store) Remove(containerID, ifName string) error {
 // List returns all readable records. Damaged files do not hide the others:
 // they are named in the error, which may come together with records.
 func (s Store) List() ([]Record, error) {
-	entries, err := os.ReadDir(s.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	names, err := s.names()
 	if err != nil {
-		return nil, fmt.Errorf("list endpoint records: %w", err)
+		return nil, err
 	}
 	var records []Record
 	var errs []error
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".json") || strings.HasPrefix(e.Name(), statedir.TempPrefix) {
+	for _, name := range names {
+		if strings.HasPrefix(name, statedir.TempPrefix) {
 			continue
 		}
-		path := filepath.Join(s.Dir, e.Name())
+		path := filepath.Join(s.Dir, name)
 		b, err := statedir.ReadFile(path, mostBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // detached meanwhile
