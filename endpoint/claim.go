@@ -67,7 +67,7 @@ func (c *Claim) open() error {
 		return err
 	}
 	c.Interrupted = true
-	left, err := openPlain(c.path)
+	left, err := openClaim(c.path)
 	switch {
 	case errors.Is(err, statedir.ErrNotPlain): // nobody claims with such a thing
 	case err != nil:
@@ -85,7 +85,7 @@ func (c *Claim) open() error {
 }
 
 func (c *Claim) create() error {
-	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := statedir.Open(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -97,25 +97,8 @@ func (c *Claim) create() error {
 	return nil
 }
 
-// openPlain opens a regular file for reading. Whatever else stands under the
-// name can neither hold up the caller, as a pipe that nobody writes to would,
-// nor lead it elsewhere, and is [statedir.ErrNotPlain].
-func openPlain(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
-	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) { // a symbolic link, a socket
-		return nil, fmt.Errorf("%s: %w: it is a link or socket", path, statedir.ErrNotPlain)
-	}
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w: it is a directory, pipe or device", path, statedir.ErrNotPlain)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+func openClaim(path string) (*os.File, error) {
+	return statedir.Open(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 }
 
 // lockNamed locks f, which must still be what path names.
@@ -218,7 +201,7 @@ func (s Store) Unfinished() ([]Record, error) {
 }
 
 func (s Store) unfinished(path string) (Record, error) {
-	f, err := openPlain(path)
+	f, err := openClaim(path)
 	if err != nil {
 		return Record{}, err
 	}

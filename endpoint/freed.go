@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // Freed remembers which addresses pods gave back lately: the node may still
@@ -93,7 +95,6 @@ func (f Freed) Forget(addresses []netip.Addr) error {
 	return errors.Join(err, file.Close())
 }
 
-// open never waits, as it would for a pipe, and follows no link.
 func (f Freed) open(flags int) (*os.File, error) {
-	return os.OpenFile(f.Path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	return statedir.Open(f.Path, flags|syscall.O_NOFOLLOW, 0o600)
 }

@@ -32,15 +32,18 @@ func (d directory) allocate(ctx context.Context, cfg Config, holder Attachment) 
 	if err := d.remove(p.torn); err != nil {
 		return nil, err
 	}
+	if err := d.publish(holder, addrs); err != nil {
+		return nil, err
+	}
 	for i, a := range addrs {
 		if slices.Contains(cfg.Requested, a) {
 			continue // an address asked for does not move the queue
 		}
 		if err := d.setLast(i, a); err != nil {
-			return nil, err
+			return nil, errors.Join(err, d.remove(addrs))
 		}
 	}
-	return given, d.publish(holder, addrs)
+	return given, nil
 }
 
 // checkUnique refuses a second allocation for one attachment. Having read every

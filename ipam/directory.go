@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -21,6 +20,9 @@ const (
 	bootName       = "boot_id"
 	lastNamePrefix = "last_reserved_ip."
 )
+
+// mostLineBytes bounds what is read of a file that holds an address or a boot id.
+const mostLineBytes = 128
 
 // directory is a network's directory. What changes it needs the lock.
 type directory string
@@ -40,17 +42,8 @@ func (d directory) names() ([]string, error) {
 // read returns who holds a. It is false when nobody does: there is no file, or
 // one that a crash left torn, or something that is no file.
 func (d directory) read(a netip.Addr) (Attachment, bool, error) {
-	// Without waiting: a pipe under the name would hold the lock for ever.
-	f, err := os.OpenFile(d.path(a.String()), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Attachment{}, false, nil
-	}
-	if err != nil {
-		return Attachment{}, false, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxReservation+1))
-	if errors.Is(err, syscall.EISDIR) {
+	b, err := statedir.ReadFile(d.path(a.String()), maxReservation)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, statedir.ErrNotPlain) {
 		return Attachment{}, false, nil
 	}
 	if err != nil {
@@ -138,7 +131,7 @@ const ownMode fs.FileMode = 0o400
 // so that no power cut parts them.
 func (d directory) writeTemp(holder Attachment) (name string, err error) {
 	create := func() (*os.File, error) {
-		return os.OpenFile(d.path(tempName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, ownMode)
+		return statedir.Open(d.path(tempName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, ownMode)
 	}
 	f, err := create()
 	if errors.Is(err, fs.ErrExist) {
@@ -210,7 +203,7 @@ func (d directory) removeTemp(names []string) {
 // last is where range set i left off, or the zero address: a missing or damaged
 // file only means that the set begins at its front.
 func (d directory) last(i int) netip.Addr {
-	b, err := os.ReadFile(d.path(lastNamePrefix + strconv.Itoa(i)))
+	b, err := statedir.ReadFile(d.path(lastNamePrefix+strconv.Itoa(i)), mostLineBytes)
 	if err != nil {
 		return netip.Addr{}
 	}
@@ -221,22 +214,41 @@ func (d directory) last(i int) netip.Addr {
 	return a
 }
 
-// setLast is atomic, and durable only with the next reservation: a power cut
-// that loses it loses nothing else.
+// setLast writes over what there is: to replace the file would have the disk
+// write it first. What a crash leaves in between is a place to begin like any.
 func (d directory) setLast(i int, a netip.Addr) error {
-	name := lastNamePrefix + strconv.Itoa(i)
-	temp := d.path(statedir.TempPrefix + name)
-	if err := os.WriteFile(temp, []byte(a.String()), 0o600); err != nil {
-		_ = os.Remove(temp)
+	path := d.path(lastNamePrefix + strconv.Itoa(i))
+	const flags = os.O_WRONLY | os.O_CREATE | syscall.O_NOFOLLOW
+	f, err := statedir.Open(path, flags, 0o600)
+	if errors.Is(err, statedir.ErrNotPlain) {
+		if err = os.Remove(path); err == nil {
+			f, err = statedir.Open(path, flags, 0o600)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	return os.Rename(temp, d.path(name))
+	text := a.AppendTo(nil)
+	_, err = f.Write(text)
+	if err == nil {
+		err = shorten(f, int64(len(text)))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// shorten cuts off what is behind a length in bytes.
+func shorten(f *os.File, length int64) error {
+	info, err := f.Stat()
+	if err == nil && info.Size() > length {
+		err = f.Truncate(length)
+	}
+	return err
 }
 
 // boot returns the boot in which the reservations were made, "" when there is
 // no telling.
 func (d directory) boot() (string, error) {
-	b, err := os.ReadFile(d.path(bootName))
+	b, err := statedir.ReadFile(d.path(bootName), mostLineBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}

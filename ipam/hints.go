@@ -2,13 +2,13 @@ package ipam
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
+
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // A network that is nearly full keeps a list of addresses that were free when
@@ -27,13 +27,8 @@ const (
 
 // hints reads the list. It is false where there is none.
 func (d directory) hints() ([]netip.Addr, bool) {
-	f, err := os.OpenFile(d.path(hintName), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	b, err := statedir.ReadFile(d.path(hintName), mostHintBytes)
 	if err != nil {
-		return nil, false
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, mostHintBytes+1))
-	if err != nil || len(b) > mostHintBytes {
 		return nil, false
 	}
 	return parseHints(b), true
@@ -64,7 +59,7 @@ func (d directory) setHints(addrs []netip.Addr) {
 
 // addHints appends addresses that became free, if there is a list.
 func (d directory) addHints(addrs []netip.Addr) {
-	f, err := os.OpenFile(d.path(hintName), os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	f, err := statedir.Open(d.path(hintName), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return
 	}

@@ -45,7 +45,7 @@ func lock(ctx context.Context, dir string) (*os.File, error) {
 // this one, has the lock, and also when the file it locked was meanwhile
 // removed together with its directory.
 func tryLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	f, err := statedir.Open(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package statedir
 
 import (
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -10,7 +9,7 @@ import (
 // with another id is stale: no namespace, link or route of it exists any more.
 func BootID() (string, error) {
 	const path = "/proc/sys/kernel/random/boot_id"
-	b, err := os.ReadFile(path)
+	b, err := ReadFile(path, 64)
 	if err != nil {
 		return "", fmt.Errorf("read boot id: %w; is /proc mounted?", err)
 	}

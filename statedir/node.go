@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 )
 
 // Node is node.json: what the daemon tells the plugin about this node, so that
@@ -22,13 +21,16 @@ type Node struct {
 	Sources []netip.Addr `json:"sources"`
 }
 
+// mostNodeBytes bounds what is read of node.json, which has some hundred.
+const mostNodeBytes = 64 << 10
+
 // ErrNoNode means that the daemon has not written node.json, or not in this
 // boot.
 var ErrNoNode = errors.New("the daemon has not prepared this node yet")
 
 // ReadNode reads node.json. An error for a missing file wraps [ErrNoNode].
 func (d Dir) ReadNode() (Node, error) {
-	b, err := os.ReadFile(d.NodeFile())
+	b, err := ReadFile(d.NodeFile(), mostNodeBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Node{}, fmt.Errorf("%s does not exist: %w; is ropewayd running? see: ropewayctl status", d.NodeFile(), ErrNoNode)
 	}

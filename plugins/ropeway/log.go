@@ -82,7 +82,7 @@ func openLog(dir string) (*os.File, error) {
 }
 
 func openAppend(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	return statedir.Open(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // setAside renames the log f unless another process is at it or has done it.
