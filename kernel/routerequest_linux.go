@@ -114,6 +114,8 @@ func (e vethEnd) attributes() []*nl.RtAttr {
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(e.name)),
 		nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(e.mtu))),
 		nl.NewRtAttr(unix.IFLA_ADDRESS, e.mac[:]),
+		nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, nl.Uint32Attr(1)),
+		nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, nl.Uint32Attr(1)),
 	}
 }
 
