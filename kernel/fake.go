@@ -27,7 +27,7 @@ type Fake struct {
 	fail         func(Op) error
 	applies      int
 	applied      []Op
-	watchers     map[chan struct{}]struct{}
+	watchers     map[*reports]struct{}
 }
 
 var _ Kernel = (*Fake)(nil)
@@ -40,7 +40,7 @@ func NewFake(interfaces ...Interface) *Fake {
 		interfaces:   map[string]Interface{},
 		podLinks:     map[string]Admin{},
 		destinations: map[FDBEntry]netip.Addr{},
-		watchers:     map[chan struct{}]struct{}{},
+		watchers:     map[*reports]struct{}{},
 	}
 	for _, i := range interfaces {
 		f.interfaces[i.Name] = i
@@ -174,27 +174,24 @@ func (f *Fake) injected(op Op) error {
 }
 
 // Watch implements [Kernel].
-func (f *Fake) Watch(ctx context.Context) (<-chan struct{}, error) {
-	reports := make(chan struct{}, 1)
+func (f *Fake) Watch(ctx context.Context) (<-chan Report, error) {
+	r := newReports()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.watchers[reports] = struct{}{}
+	f.watchers[r] = struct{}{}
 	context.AfterFunc(ctx, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		delete(f.watchers, reports)
-		close(reports)
+		delete(f.watchers, r)
+		close(r.c)
 	})
-	return reports, nil
+	return r.c, nil
 }
 
 // report tells every watcher, whose channel holds one report at most.
 func (f *Fake) report() {
 	for w := range f.watchers {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
+		w.send(Changed)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"sync"
 )
 
 // State is what Ropeway owns in one network namespace, desired or actual.
@@ -87,6 +88,40 @@ type Snapshot struct {
 	Firewalls  []Firewall       // of others, that drop; sorted by chain
 }
 
+// Report says what has changed.
+type Report int
+
+const (
+	nothing Report = iota
+	// PodsChanged means links of pods and what hangs on them, which the plugin
+	// makes and takes away by itself as a rule.
+	PodsChanged
+	// Changed means anything else.
+	Changed
+)
+
+// reports is a channel that holds one report, the greatest.
+type reports struct {
+	mu sync.Mutex
+	c  chan Report
+}
+
+func newReports() *reports { return &reports{c: make(chan Report, 1)} }
+
+func (r *reports) send(report Report) {
+	if report == nothing {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case waiting := <-r.c:
+		report = max(report, waiting)
+	default:
+	}
+	r.c <- report // nobody else sends, so there is room
+}
+
 // Kernel is one network namespace's kernel. Its methods are safe for one
 // caller at a time.
 type Kernel interface {
@@ -98,10 +133,10 @@ type Kernel interface {
 	// what is gone are no errors.
 	Apply(ctx context.Context, plan Plan) error
 	// Watch reports that something Ropeway may care about changed in the
-	// namespace, by anybody, Apply included. Reports are coalesced; the
-	// channel is closed when ctx ends or, hardly ever, when a socket breaks.
-	// A report that was lost by the kernel counts as a report.
-	Watch(ctx context.Context) (<-chan struct{}, error)
+	// namespace, by anybody, Apply included. Reports are coalesced, of two the
+	// greater stays; the channel is closed when ctx ends or, hardly ever, when
+	// a socket breaks. A report that was lost by the kernel counts as [Changed].
+	Watch(ctx context.Context) (<-chan Report, error)
 	// Culprits returns who has changed what Ropeway owns since the last call,
 	// as far as a watch has seen it and it can be known.
 	Culprits() []Culprit

@@ -32,7 +32,7 @@ func routeGroups() uint32 {
 }
 
 // Watch implements [Kernel].
-func (c *conn) Watch(ctx context.Context) (<-chan struct{}, error) {
+func (c *conn) Watch(ctx context.Context) (<-chan Report, error) {
 	routes, err := c.subscribe(unix.NETLINK_ROUTE, mdl.Config{Groups: routeGroups()})
 	if err != nil {
 		return nil, err
@@ -41,45 +41,45 @@ func (c *conn) Watch(ctx context.Context) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, errors.Join(err, routes.Close())
 	}
-	own, err := c.ownIndexes(ctx)
+	links, err := c.linkReports(ctx)
 	owned, ownedErr := c.ownership(ctx)
 	if err = errors.Join(err, ownedErr); err != nil {
 		return nil, errors.Join(err, routes.Close(), tables.Close())
 	}
 
-	reports := make(chan struct{}, 1)
+	reports := newReports()
 	stop := sync.OnceFunc(func() {
 		routes.Close()
 		tables.Close()
 	})
 	forget := context.AfterFunc(ctx, stop)
 	var receivers sync.WaitGroup
-	for socket, concerns := range map[*mdl.Conn]func(mdl.Message) bool{
-		routes: func(m mdl.Message) bool {
+	for socket, judge := range map[*mdl.Conn]func(mdl.Message) Report{
+		routes: func(m mdl.Message) Report {
 			if owned.damaged(m) {
 				c.culprits.blame(m.Header.PID)
 			}
-			return own.concerns(m)
+			return links.judge(m)
 		},
-		tables: func(m mdl.Message) bool {
-			concerns := c.firewalls.concerns(m)
-			if concerns {
-				c.culprits.blame(m.Header.PID)
+		tables: func(m mdl.Message) Report {
+			if !c.firewalls.concerns(m) {
+				return nothing
 			}
-			return concerns
+			c.culprits.blame(m.Header.PID)
+			return Changed
 		},
 	} {
 		receivers.Go(func() {
 			defer stop() // a socket that broke ends the watch, so that it can begin again
-			receive(socket, concerns, reports)
+			receive(socket, judge, reports)
 		})
 	}
 	go func() {
 		receivers.Wait()
 		forget()
-		close(reports)
+		close(reports.c)
 	}()
-	return reports, nil
+	return reports.c, nil
 }
 
 func (c *conn) subscribe(family int, config mdl.Config) (*mdl.Conn, error) {
@@ -96,89 +96,144 @@ func (c *conn) subscribe(family int, config mdl.Config) (*mdl.Conn, error) {
 }
 
 // receive reports until the socket is closed.
-func receive(socket *mdl.Conn, concerns func(mdl.Message) bool, reports chan<- struct{}) {
+func receive(socket *mdl.Conn, judge func(mdl.Message) Report, to *reports) {
 	for {
 		messages, err := socket.Receive()
-		lost := errors.Is(err, unix.ENOBUFS)
-		if err != nil && !lost {
+		report := nothing
+		if errors.Is(err, unix.ENOBUFS) {
+			report = Changed
+		} else if err != nil {
 			return
 		}
-		relevant := lost
 		for _, m := range messages {
 			// Every message is looked at: they keep the set of links current.
-			if concerns(m) {
-				relevant = true
-			}
+			report = max(report, judge(m))
 		}
-		if !relevant {
-			continue
-		}
-		select {
-		case reports <- struct{}{}:
-		default: // one is waiting already
-		}
+		to.send(report)
 	}
 }
 
-// linkSet is the set of Ropeway's links by index, as far as notifications
-// tell.
-type linkSet map[int32]bool
+// linkReports says what a change of something on a link is, by the link's index,
+// as far as notifications tell: nothing on links of others.
+type linkReports map[int32]Report
 
-func (c *conn) ownIndexes(ctx context.Context) (linkSet, error) {
+func reportOf(name string) Report {
+	switch {
+	case isTunnelLink(name):
+		return Changed
+	case isOwnLink(name):
+		return PodsChanged
+	}
+	return nothing
+}
+
+func (c *conn) linkReports(ctx context.Context) (linkReports, error) {
 	links, err := dump(ctx, "links", c.handle.LinkList)
 	if err != nil {
 		return nil, err
 	}
-	own := linkSet{}
+	all := linkReports{}
 	for _, l := range links {
-		if isOwnLink(l.Attrs().Name) {
-			own[int32(l.Attrs().Index)] = true
-		}
+		all[int32(l.Attrs().Index)] = reportOf(l.Attrs().Name)
 	}
-	return own, nil
+	return all, nil
 }
 
-// concerns says whether a change may matter to Ropeway. Links and addresses
-// of others do: topology decides by them. Neighbours of others do not.
-func (s linkSet) concerns(m mdl.Message) bool {
+// judge says whether a change may matter to Ropeway. Links and addresses of
+// others do: topology decides by them. Neighbours of others do not.
+func (s linkReports) judge(m mdl.Message) Report {
 	b := m.Data
+	const index = 4 // bytes in front of it, in the messages about addresses, neighbours and qdiscs
 	switch m.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		if len(b) < unix.SizeofIfInfomsg || b[0] != unix.AF_UNSPEC {
-			return false // news of a bridge port or of an IPv6 property
+			return nothing // news of a bridge port or of an IPv6 property
 		}
-		s.track(m.Header.Type, b)
-		return true
-	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
-		return len(b) >= unix.SizeofNdMsg && s[int32(binary.NativeEndian.Uint32(b[4:]))]
-	case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
-		return len(b) >= nl.SizeofTcMsg && s[int32(binary.NativeEndian.Uint32(b[4:]))]
+		return s.track(m.Header.Type, b)
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH, unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+		if len(b) < index+4 {
+			return nothing
+		}
+		return s[int32(binary.NativeEndian.Uint32(b[index:]))]
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		if len(b) >= index+4 && s[int32(binary.NativeEndian.Uint32(b[index:]))] == PodsChanged {
+			return PodsChanged
+		}
+	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
+		return s.netconf(b)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		if len(b) < unix.SizeofRtMsg {
-			return false
-		}
-		msg := nl.DeserializeRtMsg(b)
-		// Somebody's route that replaces ours is announced without a word
-		// about ours.
-		return msg.Protocol == RouteProtocol ||
-			msg.Table == unix.RT_TABLE_MAIN && m.Header.Flags&unix.NLM_F_REPLACE != 0
+		return s.route(m)
 	}
-	return true
+	return Changed
 }
 
-func (s linkSet) track(typ mdl.HeaderType, b []byte) {
+// track keeps the links current, and judges news of one.
+func (s linkReports) track(typ mdl.HeaderType, b []byte) Report {
 	index := nl.DeserializeIfInfomsg(b).Index
-	if typ == unix.RTM_DELLINK {
-		delete(s, index)
-		return
-	}
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.IFLA_IFNAME {
-			s[index] = isOwnLink(nl.BytesToString(a.Value))
+	if typ == unix.RTM_NEWLINK {
+		if name, ok := attribute(b[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME); ok {
+			s[index] = reportOf(nl.BytesToString(name))
 		}
 	}
+	report := s[index]
+	if typ == unix.RTM_DELLINK {
+		delete(s, index)
+	}
+	if report == nothing {
+		return Changed
+	}
+	return report
+}
+
+// netconf judges news of forwarding and the like. A link that is made is
+// announced with its settings first, then by itself.
+func (s linkReports) netconf(b []byte) Report {
+	const header = 4 // bytes, struct netconfmsg filled up
+	if len(b) < header {
+		return nothing
+	}
+	value, ok := attribute(b[header:], netconfIfIndex)
+	if !ok || len(value) != 4 {
+		return Changed
+	}
+	index := int32(binary.NativeEndian.Uint32(value))
+	report, known := s[index]
+	if index <= 0 || known && report != PodsChanged { // below 0: all, and default
+		return Changed
+	}
+	return report
+}
+
+// netconfIfIndex is NETCONFA_IFINDEX of linux/netconf.h.
+const netconfIfIndex = 1
+
+func (s linkReports) route(m mdl.Message) Report {
+	if len(m.Data) < unix.SizeofRtMsg {
+		return nothing
+	}
+	switch msg := nl.DeserializeRtMsg(m.Data); {
+	case msg.Protocol == RouteProtocol:
+		out, ok := attribute(m.Data[unix.SizeofRtMsg:], unix.RTA_OIF)
+		if ok && len(out) == 4 && s[int32(binary.NativeEndian.Uint32(out))] == PodsChanged {
+			return PodsChanged
+		}
+		return Changed
+	case msg.Table == unix.RT_TABLE_MAIN && m.Header.Flags&unix.NLM_F_REPLACE != 0:
+		return Changed // it may have replaced ours, which the kernel does not mention
+	}
+	return nothing
+}
+
+// attribute finds the last of a kind.
+func attribute(b []byte, kind uint16) (value []byte, found bool) {
+	attrs, err := nl.ParseRouteAttr(b)
+	if err != nil {
+		return nil, false
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == kind {
+			value, found = a.Value, true
+		}
+	}
+	return value, found
 }

@@ -132,13 +132,16 @@ func (l *Loop) Run(ctx context.Context) error {
 			pace.soon()
 		case <-confsChanged:
 			pace.soon()
-		case _, open := <-kernelChanged:
-			if !open {
+		case report, open := <-kernelChanged:
+			switch {
+			case !open:
 				l.log.Warn("changes of the kernel are not reported any more, listening again at the next resync", "resync", l.cfg.Resync)
 				kernelChanged = nil
-				continue
+			case report == kernel.PodsChanged:
+				pace.pods()
+			default:
+				pace.later()
 			}
-			pace.later()
 		case <-resync.C:
 			if kernelChanged == nil {
 				kernelChanged = l.watchAgain(ctx)
@@ -151,7 +154,7 @@ func (l *Loop) Run(ctx context.Context) error {
 }
 
 // watchAgain listens anew after a socket broke, nil if that fails.
-func (l *Loop) watchAgain(ctx context.Context) <-chan struct{} {
+func (l *Loop) watchAgain(ctx context.Context) <-chan kernel.Report {
 	changed, err := l.kernel.Watch(ctx)
 	if err != nil {
 		l.log.Error("changes of the kernel cannot be listened for", "cause", err.Error())

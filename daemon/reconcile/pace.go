@@ -5,6 +5,10 @@ import "time"
 const (
 	// debounce is how long a change may be followed by more that belong to it.
 	debounce = 5 * time.Millisecond
+	// gather is the same for pods that come and go. The plugin has done what
+	// they need, and they come in numbers; a pass beside it would only take its
+	// processor and the kernel's locks.
+	gather = 50 * time.Millisecond
 	// longestRest bounds the rest between passes, and so the time until
 	// damage is repaired on a node that is busy.
 	longestRest = 500 * time.Millisecond
@@ -43,7 +47,10 @@ func (p *pace) now() { p.at(latest(time.Now().Add(debounce), p.news)) }
 
 // soon asks for a pass because files changed: pods came or went, for which the
 // plugin has done already what they need, or another network's configuration.
-func (p *pace) soon() { p.at(latest(time.Now().Add(debounce), p.calm)) }
+func (p *pace) soon() { p.at(latest(time.Now().Add(gather), p.calm)) }
+
+// pods asks for a pass because links of pods changed.
+func (p *pace) pods() { p.at(latest(time.Now().Add(gather), p.rest)) }
 
 // later asks for a pass because the kernel may have changed.
 func (p *pace) later() { p.at(latest(time.Now().Add(debounce), p.rest)) }

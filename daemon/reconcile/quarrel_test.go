@@ -60,11 +60,11 @@ type deaf struct {
 	watches *atomic.Int32
 }
 
-func (k deaf) Watch(ctx context.Context) (<-chan struct{}, error) {
+func (k deaf) Watch(ctx context.Context) (<-chan kernel.Report, error) {
 	if k.watches.Add(1) > 1 {
 		return k.Kernel.Watch(ctx)
 	}
-	broken := make(chan struct{})
+	broken := make(chan kernel.Report)
 	close(broken)
 	return broken, nil
 }
