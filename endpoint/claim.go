@@ -121,10 +121,9 @@ func lockNamed(f *os.File, path string) error {
 }
 
 // Write stores the record of the claimed attachment, of which there must be
-// none. Its content is durable before it has its name, so that no power cut
-// leaves a damaged record. The name need not be: a power cut takes the
-// attachment with it. Only a record without which another IPAM plugin could not
-// be told of that is made durable as a whole.
+// none. It is not made durable, for a power cut takes the attachment with it, and
+// may leave a damaged record, see [Store.DropDamaged]. Only a record without which
+// another IPAM plugin could not be told of that is durable.
 func (c *Claim) Write(r Record) error {
 	path, err := c.store.path(r.ContainerID, r.IfName)
 	if err != nil {
@@ -143,16 +142,16 @@ func (c *Claim) Write(r Record) error {
 	if _, err := c.file.Write(append(b, '\n')); err != nil {
 		return err
 	}
+	if len(r.IPAM.Config) == 0 {
+		return os.Link(c.path, c.record)
+	}
 	if err := c.file.Sync(); err != nil {
 		return err
 	}
 	if err := os.Link(c.path, c.record); err != nil {
 		return err
 	}
-	if len(r.IPAM.Config) > 0 {
-		return statedir.SyncDir(c.store.Dir)
-	}
-	return nil
+	return statedir.SyncDir(c.store.Dir)
 }
 
 // Discard removes the record, of this claim or an earlier one.

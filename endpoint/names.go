@@ -73,5 +73,28 @@ func (f File) IsDamaged() bool {
 	return errors.Is(err, ErrDamaged) || errors.Is(err, statedir.ErrNotPlain)
 }
 
+// DropDamaged removes the records that cannot be understood and returns their
+// paths. It is for the start of a boot, before the first pod is attached: a power
+// cut has left them torn, and with them no pod.
+func (s Store) DropDamaged() ([]string, error) {
+	files, err := s.Files()
+	if err != nil {
+		return nil, err
+	}
+	var dropped []string
+	var errs []error
+	for _, f := range files {
+		if f.Claim || !f.IsDamaged() {
+			continue
+		}
+		if err := f.Remove(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		dropped = append(dropped, f.Path)
+	}
+	return dropped, errors.Join(errs...)
+}
+
 // Remove deletes the file.
 func (f File) Remove() error { return statedir.Remove(f.Path) }

@@ -85,6 +85,25 @@ func TestDamagedRecordDoesNotHideTheOthers(t *testing.T) {
 	}
 }
 
+func TestDroppingWhatIsDamagedLeavesRecordsAndClaims(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	if err := s.Write(record("a", "eth0")); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"torn-eth0.json": "{", "empty-eth0.json": "", "zero-eth0.json": "\x00\x00", ".tmp-y-eth0.json": "", "notes.txt": ""} {
+		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dropped, err := s.DropDamaged()
+	if len(dropped) != 3 || err != nil {
+		t.Errorf("dropped %v, %v; want three", dropped, err)
+	}
+	if left, err := os.ReadDir(s.Dir); err != nil || len(left) != 3 {
+		t.Errorf("left are %v, %v; want the record, the notes and the claim", left, err)
+	}
+}
+
 func TestWhatIsNoFileIsADamagedRecord(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
 	if err := s.Write(record("good", "eth0")); err != nil {

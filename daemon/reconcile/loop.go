@@ -107,6 +107,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 	})
 
+	l.dropTornRecords()
 	patience := time.NewTimer(l.cfg.Patience)
 	defer patience.Stop()
 	resync := time.NewTicker(l.cfg.Resync)

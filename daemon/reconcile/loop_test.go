@@ -15,6 +15,7 @@ import (
 
 	"github.com/ropeway-net/ropeway/daemon/cluster"
 	"github.com/ropeway-net/ropeway/daemon/topology"
+	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -154,6 +155,31 @@ func TestRecordsOfAnEarlierBootAreIgnored(t *testing.T) {
 	b.untilHolds(node(1), node(2))
 	if _, ok := b.route("10.244.1.5/32"); ok {
 		t.Error("a record of an earlier boot has a route")
+	}
+}
+
+func TestRecordsTornByAPowerCutAreRemovedInTheNextBoot(t *testing.T) {
+	b := newBench(t)
+	if err := b.cfg.StateDir.WriteNode(statedir.Node{BootID: "boot-a", Name: "n1", PodCIDRs: node(1).PodCIDRs, MTU: 1450}); err != nil {
+		t.Fatal(err)
+	}
+	b.attach("whole", "10.244.1.5")
+	torn := b.cfg.StateDir.Endpoints() + "/torn-eth0.json"
+	if err := os.WriteFile(torn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.cfg.BootID = "boot-b"
+	b.start()
+	b.publish(node(1), node(2))
+	b.untilHolds(node(1), node(2))
+	if _, err := os.Stat(torn); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the torn record: %v", err)
+	}
+	if _, err := (endpoint.Store{Dir: b.cfg.StateDir.Endpoints()}).Read("whole", "eth0"); err != nil {
+		t.Errorf("the whole record, which DEL will ask for: %v", err)
+	}
+	if problems := b.loop.Status().Problems; len(problems) > 0 {
+		t.Errorf("problems %q", problems)
 	}
 }
 

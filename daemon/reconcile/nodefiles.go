@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 
+	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -30,6 +31,22 @@ func writeNode(cfg Config, d Decision) error {
 		return fmt.Errorf("tell the plugin about the node: %w", err)
 	}
 	return nil
+}
+
+// dropTornRecords removes the endpoint records that a power cut has torn. While
+// node.json is of an earlier boot, no pod of ours has been attached in this one.
+func (l *Loop) dropTornRecords() {
+	node, err := l.cfg.StateDir.ReadNode()
+	if err != nil || node.BootID == l.cfg.BootID {
+		return
+	}
+	dropped, err := endpoint.Store{Dir: l.cfg.StateDir.Endpoints()}.DropDamaged()
+	if len(dropped) > 0 {
+		l.log.Info("an earlier boot ended before these endpoint records were on the disk, they are removed", "files", dropped)
+	}
+	if err != nil { // the passes to come name them as problems
+		l.log.Warn("endpoint records of an earlier boot cannot be removed", "cause", err.Error())
+	}
 }
 
 // Conflist is the CNI network configuration that the container runtime reads.
