@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
-	"time"
 
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -24,22 +22,8 @@ func (s Store) Lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the endpoint records: %w", err)
 	}
-	for start := time.Now(); ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = f.Close() }, nil
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			_ = f.Close()
-			return nil, &os.PathError{Op: "lock", Path: s.Dir, Err: err}
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: still held by another process at the deadline (%w); see which with: fuser -v %s", s.Dir, ctx.Err(), s.Dir)
-		case <-time.After(statedir.LockPause(start)):
-		}
+	if err := statedir.Lock(ctx, f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return func() { _ = f.Close() }, nil
 }

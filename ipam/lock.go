@@ -3,11 +3,9 @@ package ipam
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/ropeway-net/ropeway/statedir"
@@ -25,50 +23,35 @@ func lock(ctx context.Context, dir string) (*os.File, error) {
 		defer cancel()
 	}
 	path := filepath.Join(dir, lockName)
-	for start := time.Now(); ; {
-		f, err := tryLock(path)
+	for {
+		f, err := statedir.Open(path, os.O_RDONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err = statedir.Lock(ctx, f); err == nil {
+			err = stillNamed(f, path)
+		}
 		if err == nil {
 			return f, nil
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
+		_ = f.Close()
+		switch {
+		case errors.Is(err, statedir.ErrLocked):
+			return nil, errorf(ErrLocked, "%w", err)
+		case !errors.Is(err, errRemoved):
 			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errorf(ErrLocked, "lock %s: still held by another process at the deadline (%w); see which with: fuser -v %s", path, ctx.Err(), path)
-		case <-time.After(statedir.LockPause(start)):
 		}
 	}
 }
 
-// tryLock returns EWOULDBLOCK while another process, or another open file of
-// this one, has the lock, and also when the file it locked was meanwhile
-// removed together with its directory.
-func tryLock(path string) (*os.File, error) {
-	f, err := statedir.Open(path, os.O_RDONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err == nil {
-		err = stillNamed(f, path)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return f, nil
-}
+// errRemoved means that the file that was locked has been removed together with
+// its directory, and perhaps made anew.
+var errRemoved = errors.New("the lock was removed")
 
 func stillNamed(f *os.File, path string) error {
 	named, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return syscall.EWOULDBLOCK
+		return errRemoved
 	}
 	if err != nil {
 		return err
@@ -78,7 +61,7 @@ func stillNamed(f *os.File, path string) error {
 		return err
 	}
 	if !os.SameFile(named, locked) {
-		return syscall.EWOULDBLOCK
+		return errRemoved
 	}
 	return nil
 }
