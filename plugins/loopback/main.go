@@ -2,6 +2,9 @@
 // runtimes call it for every pod before any other plugin, and do not bring it
 // along; ropewayd installs this one where there is none. It speaks CNI 0.1.0 to
 // 1.1.0, because runtimes ask for it in old versions.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

@@ -2,6 +2,9 @@
 // plugins such as ptp and bridge. Its configuration is host-local's; where that
 // names no range, the node's pod CIDRs come from the node.json that ropewayd
 // writes.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

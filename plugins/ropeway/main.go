@@ -29,6 +29,9 @@
 // What is attached is one file each in <stateDir>/endpoints; what was done,
 // how long it took and why it failed is in <stateDir>/log/ropeway.log. The
 // codes of errors are in docs/errors.md.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
