@@ -56,7 +56,7 @@ func (s Store) names() ([]string, error) {
 func hostLinksOf(name string) []string {
 	var links []string
 	for i, r := range name {
-		if id, ifName := name[:i], name[i:]; r == '-' && safeName.MatchString(id) && safeName.MatchString(ifName[1:]) {
+		if id, ifName := name[:i], name[i:]; r == '-' && statedir.IsName(id) && statedir.IsName(ifName[1:]) {
 			links = append(links, HostLink(id, ifName[1:]))
 		}
 	}

@@ -10,12 +10,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"time"
 
 	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // Record is one attachment: a container's interface in one network.
@@ -78,10 +78,6 @@ func HostLink(containerID, ifName string) string {
 	return kernel.PodLinkPrefix + hex.EncodeToString(sum[:6])
 }
 
-// safeName is what may stand in a file name: the container ID of the CNI
-// specification, and interface names without odd characters.
-var safeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
-
 // ParseRecord reads and checks a record; b may come from a damaged disk.
 func ParseRecord(b []byte) (Record, error) {
 	var r Record
@@ -93,9 +89,9 @@ func ParseRecord(b []byte) (Record, error) {
 
 func (r Record) validate() error {
 	switch {
-	case !safeName.MatchString(r.ContainerID):
+	case !statedir.IsName(r.ContainerID):
 		return fmt.Errorf("%w: container ID %q", ErrDamaged, r.ContainerID)
-	case !safeName.MatchString(r.IfName) || len(r.IfName) > 15:
+	case !statedir.IsName(r.IfName) || len(r.IfName) > 15:
 		return fmt.Errorf("%w: interface name %q", ErrDamaged, r.IfName)
 	case r.HostLink != HostLink(r.ContainerID, r.IfName):
 		return fmt.Errorf("%w: host link %q does not belong to container %s", ErrDamaged, r.HostLink, r.ContainerID)

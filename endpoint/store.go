@@ -38,7 +38,7 @@ const mostBytes = 4 << 20
 
 func (s Store) path(containerID, ifName string) (string, error) {
 	name := containerID + "-" + ifName + ".json"
-	if !safeName.MatchString(containerID) || !safeName.MatchString(ifName) || len(name) > maxName {
+	if !statedir.IsName(containerID) || !statedir.IsName(ifName) || len(name) > maxName {
 		return "", fmt.Errorf("container %q with interface %q: %w; use letters, digits, '_', '.' and '-', at most %d in all", containerID, ifName, ErrName, maxName-len("-.json"))
 	}
 	return filepath.Join(s.Dir, name), nil

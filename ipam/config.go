@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -34,9 +33,6 @@ type Config struct {
 
 // Dir is the network's directory, for [Open].
 func (c Config) Dir() string { return filepath.Join(c.DataDir, c.Network) }
-
-// networkName is what the CNI specification allows; it names a directory.
-var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
 
 // document is the network configuration as far as addresses go.
 type document struct {
@@ -161,7 +157,7 @@ func location(doc document, sec section) (Config, error) {
 	if c.StateDir == "" {
 		c.StateDir = statedir.DefaultDir
 	}
-	if !networkName.MatchString(c.Network) {
+	if !statedir.IsName(c.Network) {
 		return Config{}, errorf(ErrConfig, "network name %q names no directory of reservations; use letters, digits, '_', '.' and '-', beginning with a letter or digit", c.Network)
 	}
 	if !filepath.IsAbs(c.DataDir) {

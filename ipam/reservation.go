@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // Attachment is a container's interface.
@@ -41,7 +43,7 @@ func (a Attachment) validate() error {
 func parseReservation(b []byte) (Attachment, bool) {
 	id, ifName, _ := bytes.Cut(b, []byte("\n"))
 	a := Attachment{string(bytes.TrimSpace(id)), string(bytes.TrimSpace(ifName))}
-	if len(b) > maxReservation || !networkName.MatchString(a.ContainerID) || !validIfName(a.IfName) {
+	if len(b) > maxReservation || !statedir.IsName(a.ContainerID) || !validIfName(a.IfName) {
 		return Attachment{}, false
 	}
 	return a, true

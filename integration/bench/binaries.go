@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +33,7 @@ func buildBinaries(ctx context.Context, dir string) (binaries, error) {
 		return binaries{}, fmt.Errorf("find the project (run bench inside it): %w", err)
 	}
 	root = strings.TrimSpace(root)
+	built := filepath.Join(dir, "built")
 	empty := filepath.Join(dir, "src", "empty")
 	if err := os.MkdirAll(empty, 0o755); err != nil {
 		return binaries{}, err
@@ -56,10 +59,13 @@ func buildBinaries(ctx context.Context, dir string) (binaries, error) {
 		}},
 		{empty, []string{"."}},
 	} {
-		args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", dir + "/"}, b.packages...)
+		args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", built + "/"}, b.packages...)
 		if _, err := goCommand(ctx, b.module, args...); err != nil {
 			return binaries{}, err
 		}
+	}
+	if err := install(built, dir); err != nil {
+		return binaries{}, err
 	}
 	return binaries{
 		dir:      dir,
@@ -67,6 +73,30 @@ func buildBinaries(ctx context.Context, dir string) (binaries, error) {
 		ropewayd: filepath.Join(dir, "ropewayd"),
 		empty:    filepath.Join(dir, "empty"),
 	}, nil
+}
+
+// install copies what is built, as whatever installs plugins does: programs that
+// the linker has just written start 0.4 ms slower, for they lie in the page cache
+// in smaller pieces.
+func install(from, to string) error {
+	programs, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, p := range programs {
+		content, err := os.ReadFile(filepath.Join(from, p.Name()))
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(to, p.Name())
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(path, content, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func goCommand(ctx context.Context, dir string, args ...string) (string, error) {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
@@ -32,12 +31,12 @@ type plugin struct {
 	stdout io.Writer
 }
 
-func (p plugin) funcs() skel.CNIFuncs {
-	return skel.CNIFuncs{Add: p.add, Del: del, Check: check, Status: nothing, GC: nothing}
+func (p plugin) funcs() protocol.Verbs {
+	return protocol.Verbs{Add: p.add, Del: del, Check: check, Status: nothing, GC: nothing}
 }
 
 // add sets lo up. In a chain it passes on what the plugin before it said.
-func (p plugin) add(args *skel.CmdArgs) error {
+func (p plugin) add(args *protocol.Args) error {
 	conf, err := parseConf(args.StdinData)
 	if err != nil {
 		return err
@@ -65,7 +64,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 }
 
 // del sets lo down. A namespace that is gone has nothing to take back.
-func del(args *skel.CmdArgs) error {
+func del(args *protocol.Args) error {
 	if args.Netns == "" {
 		return nil
 	}
@@ -84,7 +83,7 @@ func del(args *skel.CmdArgs) error {
 }
 
 // check looks for what programs count on: lo is up and 127.0.0.1 there.
-func check(args *skel.CmdArgs) error {
+func check(args *protocol.Args) error {
 	netns, err := kernel.OpenPodNetns(args.Netns)
 	if err != nil {
 		return cniError(args, err)
@@ -109,7 +108,7 @@ func check(args *skel.CmdArgs) error {
 
 // nothing is STATUS, which depends on nothing, and GC: a loopback interface
 // goes with its namespace.
-func nothing(*skel.CmdArgs) error { return nil }
+func nothing(*protocol.Args) error { return nil }
 
 func parseConf(stdin []byte) (types.NetConf, error) {
 	var conf types.NetConf
@@ -150,7 +149,7 @@ func result(netns string, addresses []netip.Prefix) *types100.Result {
 }
 
 // cniError gives err the form of the specification.
-func cniError(args *skel.CmdArgs, err error) *types.Error {
+func cniError(args *protocol.Args, err error) *types.Error {
 	msg := fmt.Sprintf("container %s: %v", args.ContainerID, err)
 	switch {
 	case errors.Is(err, kernel.ErrOwnNetns):

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/containernetworking/cni/pkg/utils"
+
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // maxInput bounds a network configuration, in bytes; the largest that makes
@@ -26,36 +27,51 @@ func readInput(r io.Reader) ([]byte, *types.Error) {
 	return b, nil
 }
 
-// askedVersion is the version of a configuration, whatever else is wrong with
-// it. Without one it is 0.1.0, says the specification.
-func askedVersion(stdin []byte) string {
-	var conf struct {
-		CNIVersion string `json:"cniVersion"`
-	}
-	if err := json.Unmarshal(stdin, &conf); err != nil || conf.CNIVersion == "" {
-		return "0.1.0"
-	}
-	return conf.CNIVersion
+// header is what a configuration says of itself, whatever else is wrong with it.
+type header struct {
+	CNIVersion string `json:"cniVersion"`
+	Name       string `json:"name"`
 }
 
-// checkInput looks at what every verb needs of a configuration.
-func checkInput(stdin []byte) *types.Error {
-	var conf struct {
-		CNIVersion string `json:"cniVersion"`
-		Name       string `json:"name"`
+// parseHeader fails where the configuration is no JSON object or its header is
+// wrong. Without a version it is of 0.1.0, says the specification.
+func parseHeader(stdin []byte) (header, error) {
+	var h header
+	err := json.Unmarshal(stdin, &h)
+	if err != nil || h.CNIVersion == "" {
+		h.CNIVersion = "0.1.0"
 	}
-	if err := json.Unmarshal(stdin, &conf); err != nil {
-		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network configuration: %v; it must be one JSON object: check it with: python3 -m json.tool", err), "")
-	}
-	if err := utils.ValidateNetworkName(conf.Name); err != nil {
-		return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("name %q of the network: %s; it must begin with a letter or digit and go on with these, '_', '.' or '-'", conf.Name, strings.TrimSuffix(err.Msg, ":")), "")
+	return h, err
+}
+
+// checkName looks at the name of a network, which becomes that of a directory.
+func checkName(name string) *types.Error {
+	if !statedir.IsName(name) {
+		return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("name %q of the network is missing or has invalid characters; it must begin with a letter or digit and go on with these, '_', '.' or '-'", name), "")
 	}
 	return nil
 }
 
+// Args are what a verb is called with.
+type Args struct {
+	ContainerID   string
+	Netns         string // path
+	IfName        string
+	Args          string // CNI_ARGS, "K=V;K=V"
+	Path          string // list of directories in which plugins are
+	NetnsOverride string
+	StdinData     []byte // the network configuration
+}
+
+// isInterfaceName says what the kernel does.
+func isInterfaceName(s string) bool {
+	return len(s) <= 15 && s != "." && s != ".." &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == ':' || unicode.IsSpace(r) })
+}
+
 // arguments reads the environment and names everything that is wrong with it.
-func arguments(command string, in Process, stdin []byte) (*skel.CmdArgs, *types.Error) {
-	args := &skel.CmdArgs{
+func arguments(command string, in Process, stdin []byte) (*Args, *types.Error) {
+	args := &Args{
 		ContainerID: in.Getenv("CNI_CONTAINERID"), Netns: in.Getenv("CNI_NETNS"), IfName: in.Getenv("CNI_IFNAME"),
 		Args: in.Getenv("CNI_ARGS"), Path: in.pathOf(), NetnsOverride: in.Getenv("CNI_NETNS_OVERRIDE"), StdinData: stdin,
 	}
@@ -63,19 +79,17 @@ func arguments(command string, in Process, stdin []byte) (*skel.CmdArgs, *types.
 		return args, nil // they are about no attachment
 	}
 	var wrong []string
-	check := func(name, value string, validate func(string) *types.Error) {
+	check := func(name, value, rule string, valid bool) {
 		if value == "" {
 			wrong = append(wrong, name+" is missing")
-			return
-		}
-		if err := validate(value); err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s=%q: %s", name, value, strings.TrimSpace(err.Msg+" "+err.Details)))
+		} else if !valid {
+			wrong = append(wrong, fmt.Sprintf("%s=%q: %s", name, value, rule))
 		}
 	}
-	check("CNI_CONTAINERID", args.ContainerID, utils.ValidateContainerID)
-	check("CNI_IFNAME", args.IfName, utils.ValidateInterfaceName)
+	check("CNI_CONTAINERID", args.ContainerID, "invalid characters: it must begin with a letter or digit and go on with these, '_', '.' or '-'", statedir.IsName(args.ContainerID))
+	check("CNI_IFNAME", args.IfName, "interface name longer than 15 bytes, with '/', ':' or white space, or of dots alone; the kernel has none such", isInterfaceName(args.IfName))
 	if command != "DEL" {
-		check("CNI_NETNS", args.Netns, func(string) *types.Error { return nil })
+		check("CNI_NETNS", args.Netns, "", true)
 	}
 	if len(wrong) > 0 {
 		return nil, types.NewError(types.ErrInvalidEnvironmentVariables, strings.Join(wrong, "; ")+"; the runtime must set what the CNI specification says", "")

@@ -14,31 +14,36 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 )
 
 // Main runs the verb that the environment names and ends the process with code
 // 1 if it fails, its error on standard output.
-func Main(verbs skel.CNIFuncs, about string) {
+func Main(verbs Verbs, about string) {
 	MainAs(verbs, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"), about)
 }
 
 // MainAs is [Main] of a plugin that speaks other versions of the specification.
-func MainAs(verbs skel.CNIFuncs, versions version.PluginInfo, about string) {
+func MainAs(verbs Verbs, versions version.PluginInfo, about string) {
 	// A runtime that went away must not kill the undoing of an ADD.
 	signal.Ignore(syscall.SIGPIPE)
 	p := Program{Verbs: verbs, Versions: versions, About: about}
 	os.Exit(p.Run(Process{Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Path: os.Args[0]}))
 }
 
+// Verbs are what a plugin does.
+type Verbs struct {
+	Add, Del, Check, Status, GC func(*Args) error
+}
+
 // Program is a plugin. It does what package skel of the CNI project does, and
 // beyond it: VERSION answers in the version that it was asked in, errors say
 // which version they are of, as the specification has it, standard input is
-// bounded, and a panic is an error like any other.
+// bounded, and a panic is an error like any other. That package also compiles
+// patterns and reads Unicode tables at each start.
 type Program struct {
-	Verbs    skel.CNIFuncs
+	Verbs    Verbs
 	Versions version.PluginInfo
 	About    string // one line, for who calls the plugin by hand
 }
@@ -81,7 +86,8 @@ func (p Program) run(command string, in Process, spoken *string) *types.Error {
 	if err != nil {
 		return err
 	}
-	asked := askedVersion(stdin)
+	conf, confErr := parseHeader(stdin)
+	asked := conf.CNIVersion
 	if p.supports(asked) {
 		*spoken = asked
 	}
@@ -96,7 +102,10 @@ func (p Program) run(command string, in Process, spoken *string) *types.Error {
 	if err != nil {
 		return err
 	}
-	if err := checkInput(stdin); err != nil {
+	if confErr != nil {
+		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network configuration: %v; it must be one JSON object: check it with: python3 -m json.tool", confErr), "")
+	}
+	if err := checkName(conf.Name); err != nil {
 		return err
 	}
 	if !p.supports(asked) {
@@ -110,7 +119,7 @@ func (p Program) run(command string, in Process, spoken *string) *types.Error {
 
 // verb is one command and the version that brought it.
 type verb struct {
-	run   func(*skel.CmdArgs) error
+	run   func(*Args) error
 	since string
 }
 

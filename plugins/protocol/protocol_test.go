@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +21,7 @@ type printed struct {
 
 // run runs a plugin whose verbs all do the same. environment is
 // "CNI_X=value" of each variable but CNI_COMMAND.
-func run(t *testing.T, command, stdin string, do func(*skel.CmdArgs) error, environment ...string) (exit int, stdout string, e printed) {
+func run(t *testing.T, command, stdin string, do func(*Args) error, environment ...string) (exit int, stdout string, e printed) {
 	t.Helper()
 	env := map[string]string{"CNI_COMMAND": command}
 	for _, pair := range environment {
@@ -31,7 +30,7 @@ func run(t *testing.T, command, stdin string, do func(*skel.CmdArgs) error, envi
 	}
 	var out, complaint bytes.Buffer
 	p := Program{
-		Verbs:    skel.CNIFuncs{Add: do, Del: do, Check: do, Status: do, GC: do},
+		Verbs:    Verbs{Add: do, Del: do, Check: do, Status: do, GC: do},
 		Versions: version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0"), About: "a plugin",
 	}
 	exit = p.Run(Process{
@@ -45,7 +44,7 @@ func run(t *testing.T, command, stdin string, do func(*skel.CmdArgs) error, envi
 	return exit, out.String(), e
 }
 
-func nothing(*skel.CmdArgs) error { return nil }
+func nothing(*Args) error { return nil }
 
 func attachment(more ...string) []string {
 	return append([]string{"CNI_CONTAINERID=a", "CNI_IFNAME=eth0", "CNI_NETNS=/run/netns/a"}, more...)
@@ -97,7 +96,7 @@ func TestWhatIsWrongWithACallIsNamed(t *testing.T) {
 		"panic":               {"DEL", conf, attachment("WANT=panic"), 999, "1.1.0", "panicked"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			do := func(*skel.CmdArgs) error {
+			do := func(*Args) error {
 				switch strings.Join(tt.environment, " ") {
 				case strings.Join(attachment("WANT=11"), " "):
 					return types.NewError(11, "later", "")
@@ -122,16 +121,16 @@ func TestVerbsGetWhatTheRuntimeSays(t *testing.T) {
 	for _, tt := range []struct {
 		command     string
 		environment []string
-		want        skel.CmdArgs
+		want        Args
 	}{
-		{"ADD", attachment("CNI_ARGS=A=1", "CNI_PATH=/x:/y", "CNI_NETNS_OVERRIDE=1"), skel.CmdArgs{
+		{"ADD", attachment("CNI_ARGS=A=1", "CNI_PATH=/x:/y", "CNI_NETNS_OVERRIDE=1"), Args{
 			ContainerID: "a", IfName: "eth0", Netns: "/run/netns/a", Args: "A=1", Path: "/x:/y", NetnsOverride: "1", StdinData: []byte(conf)}},
-		{"DEL", []string{"CNI_CONTAINERID=a", "CNI_IFNAME=eth0"}, skel.CmdArgs{ContainerID: "a", IfName: "eth0", Path: "/opt/cni/bin", StdinData: []byte(conf)}},
-		{"STATUS", nil, skel.CmdArgs{Path: "/opt/cni/bin", StdinData: []byte(conf)}},
-		{"GC", nil, skel.CmdArgs{Path: "/opt/cni/bin", StdinData: []byte(conf)}},
+		{"DEL", []string{"CNI_CONTAINERID=a", "CNI_IFNAME=eth0"}, Args{ContainerID: "a", IfName: "eth0", Path: "/opt/cni/bin", StdinData: []byte(conf)}},
+		{"STATUS", nil, Args{Path: "/opt/cni/bin", StdinData: []byte(conf)}},
+		{"GC", nil, Args{Path: "/opt/cni/bin", StdinData: []byte(conf)}},
 	} {
-		var got skel.CmdArgs
-		exit, out, _ := run(t, tt.command, conf, func(a *skel.CmdArgs) error { got = *a; return nil }, tt.environment...)
+		var got Args
+		exit, out, _ := run(t, tt.command, conf, func(a *Args) error { got = *a; return nil }, tt.environment...)
 		if exit != 0 || out != "" {
 			t.Errorf("%s: exit %d, %q", tt.command, exit, out)
 		}
@@ -155,7 +154,7 @@ func FuzzRun(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, command, id, ifName string, stdin []byte) {
 		reached := false
-		exit, out, e := run(t, command, string(stdin), func(*skel.CmdArgs) error { reached = true; return nil },
+		exit, out, e := run(t, command, string(stdin), func(*Args) error { reached = true; return nil },
 			"CNI_CONTAINERID="+id, "CNI_IFNAME="+ifName, "CNI_NETNS=/x")
 		switch {
 		case exit == 0 && command != "VERSION" && out != "":

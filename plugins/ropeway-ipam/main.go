@@ -12,8 +12,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
-
 	"github.com/ropeway-net/ropeway/ipam"
 	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
@@ -24,7 +22,7 @@ const deadline = 10 * time.Second
 
 func main() {
 	p := plugin{bootID: statedir.BootID, stdout: os.Stdout}
-	protocol.Main(skel.CNIFuncs{
+	protocol.Main(protocol.Verbs{
 		Add:    verb(p.add),
 		Del:    verb(p.del),
 		Check:  verb(p.check),
@@ -34,8 +32,8 @@ func main() {
 }
 
 // verb gives a method its deadline and its error the CNI code.
-func verb(run func(context.Context, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
-	return func(args *skel.CmdArgs) error {
+func verb(run func(context.Context, *protocol.Args) error) func(*protocol.Args) error {
+	return func(args *protocol.Args) error {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
 		if err := run(ctx, args); err != nil {

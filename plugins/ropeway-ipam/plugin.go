@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/ns"
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
@@ -28,7 +27,7 @@ type plugin struct {
 
 // add reserves addresses and prints the result. When that cannot be printed,
 // they are given back.
-func (p plugin) add(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) add(ctx context.Context, args *protocol.Args) error {
 	if err := refuseOwnNamespace(args); err != nil {
 		return err
 	}
@@ -52,7 +51,7 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) error {
 }
 
 // del needs no more of the configuration than where the reservations are.
-func (p plugin) del(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) del(ctx context.Context, args *protocol.Args) error {
 	if err := refuseOwnNamespace(args); err != nil {
 		return err
 	}
@@ -71,7 +70,7 @@ func (p plugin) del(ctx context.Context, args *skel.CmdArgs) error {
 // check compares prevResult with the reservations. Addresses outside of our
 // ranges may come from another plugin of the chain; those inside must be
 // reserved for the attachment, and one at least.
-func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) check(ctx context.Context, args *protocol.Args) error {
 	if err := refuseOwnNamespace(args); err != nil {
 		return err
 	}
@@ -100,7 +99,7 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 
 // status says 50 when an ADD could not be served. A configuration that is not
 // valid keeps its own code: waiting does not make it better.
-func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) status(ctx context.Context, args *protocol.Args) error {
 	cfg, err := p.loadConfig(args.StdinData, "")
 	if err != nil {
 		return unavailable(err)
@@ -116,7 +115,7 @@ func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
 }
 
 // gc releases what the runtime does not list.
-func (p plugin) gc(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) gc(ctx context.Context, args *protocol.Args) error {
 	dir, err := ipam.ParseDir(args.StdinData)
 	if err != nil {
 		return err
@@ -143,7 +142,7 @@ func (p plugin) open(dir string) (*ipam.Store, error) {
 
 // refuseOwnNamespace comes before anything is done; skel would look only
 // afterwards, and leave the reservation behind.
-func refuseOwnNamespace(args *skel.CmdArgs) error {
+func refuseOwnNamespace(args *protocol.Args) error {
 	overridden := strings.EqualFold(args.NetnsOverride, "true") || args.NetnsOverride == "1"
 	if overridden || args.Netns == "" {
 		return nil

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -44,8 +44,8 @@ func (b *bench) run(verbName, id, conf string) (stdout string, code uint, text s
 	b.t.Helper()
 	var out bytes.Buffer
 	p := plugin{bootID: func() (string, error) { return b.boot, nil }, stdout: &out}
-	args := &skel.CmdArgs{ContainerID: id, IfName: "eth0", Netns: netns, StdinData: []byte(conf)}
-	verbs := map[string]func(*skel.CmdArgs) error{
+	args := &protocol.Args{ContainerID: id, IfName: "eth0", Netns: netns, StdinData: []byte(conf)}
+	verbs := map[string]func(*protocol.Args) error{
 		"ADD": verb(p.add), "DEL": verb(p.del), "CHECK": verb(p.check), "STATUS": verb(p.status), "GC": verb(p.gc),
 	}
 	if err := verbs[verbName](args); err != nil {
@@ -223,8 +223,8 @@ func TestGCNeedsAListAndKeepsWhatIsOnIt(t *testing.T) {
 func TestOwnNamespaceIsRefusedBeforeAnythingIsDone(t *testing.T) {
 	b := newBench(t)
 	p := plugin{bootID: statedir.BootID, stdout: &bytes.Buffer{}}
-	args := &skel.CmdArgs{ContainerID: "abc", IfName: "eth0", Netns: "/proc/self/ns/net", StdinData: []byte(b.conf("1.1.0", dual, ""))}
-	for name, run := range map[string]func(*skel.CmdArgs) error{"ADD": verb(p.add), "DEL": verb(p.del), "CHECK": verb(p.check)} {
+	args := &protocol.Args{ContainerID: "abc", IfName: "eth0", Netns: "/proc/self/ns/net", StdinData: []byte(b.conf("1.1.0", dual, ""))}
+	for name, run := range map[string]func(*protocol.Args) error{"ADD": verb(p.add), "DEL": verb(p.del), "CHECK": verb(p.check)} {
 		if err := run(args); ipam.CNIError(err) == nil || ipam.CNIError(err).Code != 8 {
 			t.Errorf("%s in the plugin's own namespace: %v", name, err)
 		}
@@ -246,7 +246,7 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe
 func TestAddThatCannotPrintGivesTheAddressesBack(t *testing.T) {
 	b := newBench(t)
 	p := plugin{bootID: statedir.BootID, stdout: brokenPipe{}}
-	err := verb(p.add)(&skel.CmdArgs{ContainerID: "abc", IfName: "eth0", Netns: netns, StdinData: []byte(b.conf("1.1.0", dual, ""))})
+	err := verb(p.add)(&protocol.Args{ContainerID: "abc", IfName: "eth0", Netns: netns, StdinData: []byte(b.conf("1.1.0", dual, ""))})
 	if err == nil || !strings.Contains(err.Error(), "broken pipe") {
 		t.Errorf("error %v", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
@@ -15,12 +14,13 @@ import (
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/hostports"
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // add attaches a pod: reservation, record, kernel, result, in this order, so
 // that a crash in between leaves something that DEL finds. All or nothing.
-func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
+func (p plugin) add(ctx context.Context, args *protocol.Args) (err error) {
 	netns, err := kernel.OpenPodNetns(args.Netns)
 	if err != nil {
 		return netnsError(err)
@@ -66,7 +66,7 @@ func (p plugin) add(ctx context.Context, args *skel.CmdArgs) (err error) {
 
 // checkIfName refuses a name that is taken, as the specification demands, and
 // those under which the kernel keeps the settings of all interfaces.
-func checkIfName(ctx context.Context, args *skel.CmdArgs, netns *kernel.PodNetns) error {
+func checkIfName(ctx context.Context, args *protocol.Args, netns *kernel.PodNetns) error {
 	if args.IfName == "all" || args.IfName == "default" {
 		return failf(types.ErrInvalidEnvironmentVariables, "CNI_IFNAME: the kernel keeps the name %s to itself; choose another name", args.IfName)
 	}
@@ -82,7 +82,7 @@ func checkIfName(ctx context.Context, args *skel.CmdArgs, netns *kernel.PodNetns
 
 // makeRoom refuses an attachment that exists, and clears what one that never
 // came to an end, or an earlier boot, left under the same name.
-func makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, claim *endpoint.Claim, bootID string) error {
+func makeRoom(ctx context.Context, c conf, args *protocol.Args, claim *endpoint.Claim, bootID string) error {
 	rec, err := endpoint.Store{Dir: c.StateDir.Endpoints()}.Read(args.ContainerID, args.IfName)
 	switch {
 	case errors.Is(err, endpoint.ErrNotFound) && !claim.Interrupted:
@@ -114,7 +114,7 @@ func makeRoom(ctx context.Context, c conf, args *skel.CmdArgs, claim *endpoint.C
 type attach struct {
 	plugin
 	conf
-	args *skel.CmdArgs
+	args *protocol.Args
 	// previous is the result of an earlier plugin of the chain; nil without one.
 	previous *types100.Result
 	node     statedir.Node

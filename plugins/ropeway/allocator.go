@@ -5,11 +5,11 @@ import (
 	"net/netip"
 	"path/filepath"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/ipam"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -33,7 +33,7 @@ type lease struct {
 }
 
 // allocatorFor is the allocator that the configuration names.
-func (c conf) allocatorFor(args *skel.CmdArgs, node statedir.Node) (allocator, error) {
+func (c conf) allocatorFor(args *protocol.Args, node statedir.Node) (allocator, error) {
 	if c.IPAMType != inProcess {
 		return delegate{kind: c.IPAMType, netconf: c.raw, args: args}, nil
 	}
@@ -52,9 +52,9 @@ func (c conf) allocatorFor(args *skel.CmdArgs, node statedir.Node) (allocator, e
 
 // allocatorOf is the allocator that holds a record's addresses, whatever the
 // configuration says by now.
-func allocatorOf(rec endpoint.Record, bootID string, args *skel.CmdArgs) allocator {
+func allocatorOf(rec endpoint.Record, bootID string, args *protocol.Args) allocator {
 	if rec.IPAM.Type != inProcess {
-		return delegate{kind: rec.IPAM.Type, netconf: withPresentResult(rec.IPAM.Config, args.StdinData), args: &skel.CmdArgs{
+		return delegate{kind: rec.IPAM.Type, netconf: withPresentResult(rec.IPAM.Config, args.StdinData), args: &protocol.Args{
 			ContainerID: rec.ContainerID, Netns: rec.Netns, IfName: rec.IfName, Args: args.Args, Path: args.Path,
 		}}
 	}

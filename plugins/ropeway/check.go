@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
@@ -21,7 +20,7 @@ import (
 
 // check compares record, reservation and both ends of the link with what ADD
 // made and prevResult says, and names every object that differs.
-func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) check(ctx context.Context, args *protocol.Args) error {
 	netns, err := kernel.OpenPodNetns(args.Netns)
 	if err != nil {
 		return netnsError(err)
@@ -64,7 +63,7 @@ func (p plugin) check(ctx context.Context, args *skel.CmdArgs) error {
 
 // checkerOf is the allocator of the record. Another plugin is asked with the
 // configuration of now where that names it, since prevResult is in there.
-func (c conf) checkerOf(rec endpoint.Record, bootID string, args *skel.CmdArgs) allocator {
+func (c conf) checkerOf(rec endpoint.Record, bootID string, args *protocol.Args) allocator {
 	if rec.IPAM.Type == c.IPAMType && c.IPAMType != inProcess {
 		return delegate{kind: c.IPAMType, netconf: c.raw, args: args}
 	}

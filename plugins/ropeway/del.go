@@ -5,11 +5,10 @@ import (
 	"errors"
 	"path/filepath"
 
-	"github.com/containernetworking/cni/pkg/skel"
-
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/ipam"
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -17,7 +16,7 @@ import (
 // derived: the name of the link and a search for reservations. It needs
 // neither the namespace nor prevResult nor a valid configuration, and may be
 // called again and again.
-func (p plugin) del(ctx context.Context, args *skel.CmdArgs) (err error) {
+func (p plugin) del(ctx context.Context, args *protocol.Args) (err error) {
 	if args.Netns != "" {
 		if err = kernel.CheckPodNetns(args.Netns); errors.Is(err, kernel.ErrOwnNetns) {
 			return netnsError(err)
@@ -100,7 +99,7 @@ func detach(ctx context.Context, rec endpoint.Record, bootID string, source allo
 
 // recordFromConf is what is known of an attachment that has no readable
 // record: it is enough for detaching it.
-func recordFromConf(c conf, args *skel.CmdArgs) endpoint.Record {
+func recordFromConf(c conf, args *protocol.Args) endpoint.Record {
 	rec := endpoint.Record{
 		ContainerID: args.ContainerID,
 		IfName:      args.IfName,

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
@@ -30,7 +29,7 @@ import (
 type delegate struct {
 	kind    string // ipam.type
 	netconf []byte
-	args    *skel.CmdArgs
+	args    *protocol.Args
 }
 
 func (d delegate) allocate(ctx context.Context) (lease, error) {

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 const succeed = `case $CNI_COMMAND in ADD) echo '{"cniVersion":"1.1.0",
@@ -111,7 +112,7 @@ func TestHangingIPAMPluginIsStoppedWithItsChildren(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	d := delegate{kind: "fake", netconf: []byte(n.conf()), args: &skel.CmdArgs{Path: n.cniPath}}
+	d := delegate{kind: "fake", netconf: []byte(n.conf()), args: &protocol.Args{Path: n.cniPath}}
 	_, err := d.run(ctx, "ADD")
 	if e := cniError("test", err); err == nil || e.Code != types.ErrTryAgainLater {
 		t.Errorf("error %v, want code %d", err, types.ErrTryAgainLater)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/containernetworking/cni/pkg/skel"
-
 	"github.com/ropeway-net/ropeway/endpoint"
 	"github.com/ropeway-net/ropeway/ipam"
 	"github.com/ropeway-net/ropeway/plugins/protocol"
@@ -15,7 +13,7 @@ import (
 
 // gc removes the attachments of the network that the runtime does not list,
 // their addresses included. It goes on after errors and reports them all.
-func (p plugin) gc(ctx context.Context, args *skel.CmdArgs) (err error) {
+func (p plugin) gc(ctx context.Context, args *protocol.Args) (err error) {
 	c, err := parseLenient(args.StdinData)
 	if err != nil {
 		return err
@@ -39,7 +37,7 @@ func (p plugin) gc(ctx context.Context, args *skel.CmdArgs) (err error) {
 }
 
 // removeStale detaches what records name and the runtime does not.
-func removeStale(ctx context.Context, c conf, valid []ipam.Attachment, bootID string, args *skel.CmdArgs) []error {
+func removeStale(ctx context.Context, c conf, valid []ipam.Attachment, bootID string, args *protocol.Args) []error {
 	keep := map[ipam.Attachment]bool{}
 	for _, a := range valid {
 		keep[a] = true
@@ -61,7 +59,7 @@ func removeStale(ctx context.Context, c conf, valid []ipam.Attachment, bootID st
 }
 
 // collectReservations finds addresses that no record names.
-func collectReservations(ctx context.Context, c conf, valid []ipam.Attachment, bootID string, args *skel.CmdArgs) error {
+func collectReservations(ctx context.Context, c conf, valid []ipam.Attachment, bootID string, args *protocol.Args) error {
 	if c.IPAMType != inProcess {
 		_, err := delegate{kind: c.IPAMType, netconf: c.raw, args: args}.run(ctx, "GC")
 		return err

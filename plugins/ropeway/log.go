@@ -9,8 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
-
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -23,12 +22,12 @@ const maxLog = 4 << 20
 type verbLog struct {
 	dir       string
 	verb      string
-	args      *skel.CmdArgs
+	args      *protocol.Args
 	start     time.Time
 	addresses []netip.Addr
 }
 
-func startLog(dir statedir.Dir, verb string, args *skel.CmdArgs) *verbLog {
+func startLog(dir statedir.Dir, verb string, args *protocol.Args) *verbLog {
 	return &verbLog{dir: dir.Log(), verb: verb, args: args, start: time.Now()}
 }
 

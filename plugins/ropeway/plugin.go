@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 // Deadlines of the verbs. STATUS is asked every few seconds by runtimes that
@@ -24,8 +24,8 @@ type plugin struct {
 	beforeStep func(step string) error
 }
 
-func (p plugin) funcs() skel.CNIFuncs {
-	return skel.CNIFuncs{
+func (p plugin) funcs() protocol.Verbs {
+	return protocol.Verbs{
 		Add:    reported("ADD", withDeadline(attachDeadline, "attach", p.add)),
 		Del:    reported("DEL", withDeadline(attachDeadline, "detach", p.del)),
 		Check:  reported("CHECK", withDeadline(checkDeadline, "check", p.check)),
@@ -37,8 +37,8 @@ func (p plugin) funcs() skel.CNIFuncs {
 // withDeadline runs a verb until its deadline, and gives its error the form of the
 // CNI specification. A signal ends the process where it is, as SIGKILL does, for
 // which DEL is prepared: to catch one costs each call two threads.
-func withDeadline(d time.Duration, doing string, verb func(context.Context, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
-	return func(args *skel.CmdArgs) error {
+func withDeadline(d time.Duration, doing string, verb func(context.Context, *protocol.Args) error) func(*protocol.Args) error {
+	return func(args *protocol.Args) error {
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()
 		if err := verb(ctx, args); err != nil {
@@ -49,7 +49,7 @@ func withDeadline(d time.Duration, doing string, verb func(context.Context, *ske
 }
 
 // subject names what a verb is about, for the beginning of its errors.
-func subject(args *skel.CmdArgs) string {
+func subject(args *protocol.Args) string {
 	if args.ContainerID == "" {
 		if c, err := parseLenient(args.StdinData); err == nil {
 			return "network " + c.Name

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // reported tells the daemon how long a verb took and how it ended, once that
 // is over.
-func reported(verb string, run func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
-	return func(args *skel.CmdArgs) error {
+func reported(verb string, run func(*protocol.Args) error) func(*protocol.Args) error {
+	return func(args *protocol.Args) error {
 		start := time.Now()
 		err := run(args)
 		var doc struct {

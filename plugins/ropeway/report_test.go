@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -29,8 +29,8 @@ func TestVerbIsReportedWithItsOutcome(t *testing.T) {
 		{"failed in a way that has no code", errors.New("x"), types.ErrInternal},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			verb := reported("ADD", func(*skel.CmdArgs) error { return tc.err })
-			if err := verb(&skel.CmdArgs{StdinData: []byte(`{"name":"x","mtu":"no number","stateDir":"` + string(dir) + `"}`)}); !errors.Is(err, tc.err) {
+			verb := reported("ADD", func(*protocol.Args) error { return tc.err })
+			if err := verb(&protocol.Args{StdinData: []byte(`{"name":"x","mtu":"no number","stateDir":"` + string(dir) + `"}`)}); !errors.Is(err, tc.err) {
 				t.Errorf("the verb's error becomes %v", err)
 			}
 			if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {

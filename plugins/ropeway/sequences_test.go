@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 // sequence is a node on which verbs and faults follow each other at random.
@@ -70,7 +70,7 @@ func (s *sequence) failingAdd() {
 			}
 			return nil
 		}}
-		err := p.add(deadline(s.t), &skel.CmdArgs{ContainerID: id, IfName: ifName, Netns: s.pods[id], Path: s.cniPath, StdinData: []byte(s.confWithPorts())})
+		err := p.add(deadline(s.t), &protocol.Args{ContainerID: id, IfName: ifName, Netns: s.pods[id], Path: s.cniPath, StdinData: []byte(s.confWithPorts())})
 		s.note("failing ADD %s %s: %v", id, ifName, err)
 	})
 }

@@ -12,17 +12,17 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/ropeway-net/ropeway/ipam"
 	"github.com/ropeway-net/ropeway/kernel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // status says whether an ADD would succeed now and its pod be reachable, with
 // the reason if not: code 50, or 51 when that is true of running pods, too.
-func (p plugin) status(ctx context.Context, args *skel.CmdArgs) error {
+func (p plugin) status(ctx context.Context, args *protocol.Args) error {
 	c, err := parseConf(args.StdinData, args.Args)
 	if err != nil {
 		return err

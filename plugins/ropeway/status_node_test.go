@@ -8,9 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -121,7 +121,7 @@ func BenchmarkStatus(b *testing.B) {
 	n.add(call{id: "a", netns: newNetns(b), conf: conf})
 	in(b, n.netns, func() {
 		for b.Loop() {
-			if err := (plugin{}).status(b.Context(), &skel.CmdArgs{StdinData: []byte(conf)}); err != nil {
+			if err := (plugin{}).status(b.Context(), &protocol.Args{StdinData: []byte(conf)}); err != nil {
 				b.Error(err)
 			}
 		}
@@ -134,7 +134,7 @@ func BenchmarkCheck(b *testing.B) {
 	conf = withPrevResult(b, conf, n.add(call{id: "a", netns: pod, conf: conf}))
 	in(b, n.netns, func() {
 		for b.Loop() {
-			args := &skel.CmdArgs{ContainerID: "a", IfName: "eth0", Netns: pod, StdinData: []byte(conf)}
+			args := &protocol.Args{ContainerID: "a", IfName: "eth0", Netns: pod, StdinData: []byte(conf)}
 			if err := (plugin{}).check(b.Context(), args); err != nil {
 				b.Error(err)
 			}

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/ropeway-net/ropeway/plugins/protocol"
 )
 
 // attachArgs are those of a direct call in the node's namespace.
-func attachArgs(n *testNode, pod string) *skel.CmdArgs {
-	return &skel.CmdArgs{ContainerID: "a", Netns: pod, IfName: "eth0", Path: n.cniPath, StdinData: []byte(n.conf("runtimeConfig", bothWays()))}
+func attachArgs(n *testNode, pod string) *protocol.Args {
+	return &protocol.Args{ContainerID: "a", Netns: pod, IfName: "eth0", Path: n.cniPath, StdinData: []byte(n.conf("runtimeConfig", bothWays()))}
 }
 
 func TestFailureOfAnyStepLeavesNothing(t *testing.T) {
