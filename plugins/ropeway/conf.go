@@ -47,25 +47,27 @@ type conf struct {
 
 // document is the network configuration as it comes. encoding/json matches
 // keys in any letter case, on which containerd relies: it capitalises those of
-// runtimeConfig.
+// runtimeConfig. What few calls have is read only where it is: to learn the shape
+// of a type takes the library longer than to read a document.
 type document struct {
 	CNIVersion    string                `json:"cniVersion"`
 	Name          string                `json:"name"`
 	StateDir      string                `json:"stateDir"`
 	MTU           int                   `json:"mtu"`
 	PodCIDRs      []string              `json:"podCIDRs"`
-	DNS           types.DNS             `json:"dns"`
+	DNS           json.RawMessage       `json:"dns"`
 	IPAM          struct{ Type string } `json:"ipam"`
-	RuntimeConfig struct {
-		MAC          string
-		PortMappings []portMapping
-		asked
-		Bandwidth bandwidthEntry
-	} `json:"runtimeConfig"`
-	Args struct {
-		CNI struct{ MAC string } `json:"cni"`
-	} `json:"args"`
-	PrevResult json.RawMessage `json:"prevResult"`
+	RuntimeConfig json.RawMessage       `json:"runtimeConfig"`
+	Args          json.RawMessage       `json:"args"`
+	PrevResult    json.RawMessage       `json:"prevResult"`
+}
+
+// wishes are what the runtime asks for at this call.
+type wishes struct {
+	MAC          string
+	PortMappings []portMapping
+	asked
+	Bandwidth bandwidthEntry
 }
 
 // knownKeys are ours, the specification's, and what runtimes add. Some are
@@ -91,27 +93,42 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 		return conf{}, err
 	}
 	c := conf{
-		Name: doc.Name, CNIVersion: doc.CNIVersion, MTU: doc.MTU, DNS: doc.DNS,
+		Name: doc.Name, CNIVersion: doc.CNIVersion, MTU: doc.MTU,
 		StateDir: stateDir(doc), IPAMType: doc.IPAM.Type, PrevResult: doc.PrevResult, raw: stdin,
+	}
+	if err := decodeSection("dns", doc.DNS, &c.DNS); err != nil {
+		return conf{}, err
 	}
 	var err error
 	if c.PodCIDRs, err = parsePodCIDRs(doc.PodCIDRs); err != nil {
 		return conf{}, err
 	}
-	if c.MAC, err = requestedMAC(doc, cniArgs); err != nil {
-		return conf{}, err
-	}
-	if c.HostPorts, err = parsePortMappings(doc.RuntimeConfig.PortMappings); err != nil {
-		return conf{}, err
-	}
-	c.Asked = doc.RuntimeConfig.asked
-	if err = c.Asked.validate(); err != nil {
-		return conf{}, err
-	}
-	if c.Bandwidth, err = parseBandwidth(doc.RuntimeConfig.Bandwidth); err != nil {
+	if err := c.takeWishes(doc, cniArgs); err != nil {
 		return conf{}, err
 	}
 	return c, c.validate()
+}
+
+// takeWishes takes over what the runtime asks for.
+func (c *conf) takeWishes(doc document, cniArgs string) error {
+	var w wishes
+	var args struct{ CNI struct{ MAC string } }
+	err := errors.Join(decodeSection("runtimeConfig", doc.RuntimeConfig, &w), decodeSection("args", doc.Args, &args))
+	if err != nil {
+		return err
+	}
+	if c.MAC, err = requestedMAC(w.MAC, args.CNI.MAC, cniArgs); err != nil {
+		return err
+	}
+	if c.HostPorts, err = parsePortMappings(w.PortMappings); err != nil {
+		return err
+	}
+	c.Asked = w.asked
+	if err = c.Asked.validate(); err != nil {
+		return err
+	}
+	c.Bandwidth, err = parseBandwidth(w.Bandwidth)
+	return err
 }
 
 // parseLenient reads what DEL and GC need for cleaning up, whatever else the
@@ -157,14 +174,34 @@ func (c conf) validate() error {
 
 func decode(stdin []byte, doc *document) error {
 	err := json.Unmarshal(stdin, doc)
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &wrongType):
-		return failf(types.ErrDecodingFailure, "network configuration: %s cannot be a JSON %s: %w", wrongType.Field, wrongType.Value, err)
+	}
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		return wrongTypeError(wrongType.Field, wrongType)
 	}
 	return failf(types.ErrDecodingFailure, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
+}
+
+// decodeSection reads a part of a configuration that is valid JSON, if it is there.
+func decodeSection(key string, text json.RawMessage, into any) error {
+	if len(text) == 0 {
+		return nil
+	}
+	err := json.Unmarshal(text, into)
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		return wrongTypeError(strings.TrimSuffix(key+"."+wrongType.Field, "."), wrongType)
+	}
+	if err != nil {
+		return failf(types.ErrDecodingFailure, "network configuration: %s: %w", key, err)
+	}
+	return nil
+}
+
+func wrongTypeError(field string, err *json.UnmarshalTypeError) error {
+	return failf(types.ErrDecodingFailure, "network configuration: %s cannot be a JSON %s: %w", field, err.Value, err)
 }
 
 func checkKeys(stdin []byte) error {
@@ -202,7 +239,7 @@ func parsePodCIDRs(texts []string) ([]netip.Prefix, error) {
 
 // requestedMAC takes the first source that asks: the mac capability, args, and
 // CNI_ARGS, which the specification has deprecated.
-func requestedMAC(doc document, cniArgs string) (kernel.MAC, error) {
+func requestedMAC(capability, argument, cniArgs string) (kernel.MAC, error) {
 	pairs, err := parseArgs(cniArgs)
 	if err != nil {
 		return kernel.MAC{}, err
@@ -211,8 +248,8 @@ func requestedMAC(doc document, cniArgs string) (kernel.MAC, error) {
 		name, text string
 		code       uint
 	}{
-		{"runtimeConfig.mac", doc.RuntimeConfig.MAC, types.ErrInvalidNetworkConfig},
-		{"args.cni.mac", doc.Args.CNI.MAC, types.ErrInvalidNetworkConfig},
+		{"runtimeConfig.mac", capability, types.ErrInvalidNetworkConfig},
+		{"args.cni.mac", argument, types.ErrInvalidNetworkConfig},
 		{"CNI_ARGS: MAC", pairs["MAC"], types.ErrInvalidEnvironmentVariables},
 	} {
 		if source.text == "" {
