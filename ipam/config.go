@@ -38,15 +38,34 @@ func (c Config) Dir() string { return filepath.Join(c.DataDir, c.Network) }
 type document struct {
 	Name          string          `json:"name"`
 	IPAM          json.RawMessage `json:"ipam"`
-	RuntimeConfig struct {
-		IPs      []string            `json:"ips"`
-		IPRanges [][]json.RawMessage `json:"ipRanges"`
-	} `json:"runtimeConfig"`
-	Args struct {
+	RuntimeConfig json.RawMessage `json:"runtimeConfig"`
+	Args          json.RawMessage `json:"args"`
+}
+
+// wishes are what the runtime asks for, in runtimeConfig and in args.
+type wishes struct {
+	IPs      []string            `json:"ips"`
+	IPRanges [][]json.RawMessage `json:"ipRanges"`
+	args     struct {
 		CNI struct {
 			IPs []string `json:"ips"`
 		} `json:"cni"`
-	} `json:"args"`
+	}
+}
+
+func (d document) wishes() (wishes, error) {
+	var w wishes
+	if len(d.RuntimeConfig) > 0 {
+		if err := decode(d.RuntimeConfig, &w, "runtimeConfig"); err != nil {
+			return w, err
+		}
+	}
+	if len(d.Args) > 0 {
+		if err := decode(d.Args, &w.args, "args"); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
 // section is the ipam section.
@@ -86,17 +105,21 @@ func ParseConfig(netconf []byte, cniArgs string, defaults []netip.Prefix) (Confi
 	if err != nil {
 		return Config{}, err
 	}
+	w, err := doc.wishes()
+	if err != nil {
+		return Config{}, err
+	}
 	c, err := location(doc, sec)
 	if err != nil {
 		return Config{}, err
 	}
-	if c.RangeSets, err = parseRangeSets(doc, sec, defaults); err != nil {
+	if c.RangeSets, err = parseRangeSets(w, sec, defaults); err != nil {
 		return Config{}, err
 	}
 	if c.Routes, err = parseRoutes(sec.Routes); err != nil {
 		return Config{}, err
 	}
-	if c.Requested, err = requestedAddrs(doc, cniArgs); err != nil {
+	if c.Requested, err = requestedAddrs(w, cniArgs); err != nil {
 		return Config{}, err
 	}
 	if err = checkRequested(c); err != nil {

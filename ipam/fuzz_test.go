@@ -11,7 +11,7 @@ import (
 
 func FuzzRequestedAddresses(f *testing.F) {
 	f.Fuzz(func(t *testing.T, args string) {
-		addrs, err := requestedAddrs(document{}, args)
+		addrs, err := requestedAddrs(wishes{}, args)
 		if err != nil {
 			if CNIError(err).Code != 4 {
 				t.Errorf("%q gives %v", args, err)

@@ -24,8 +24,8 @@ func decodeStrict(b []byte, into any, where string, known []string) error {
 	return decode(b, into, where)
 }
 
-func parseRangeSets(doc document, sec section, defaults []netip.Prefix) ([]RangeSet, error) {
-	sets, err := parseSets(doc.RuntimeConfig.IPRanges, "runtimeConfig.ipRanges")
+func parseRangeSets(w wishes, sec section, defaults []netip.Prefix) ([]RangeSet, error) {
+	sets, err := parseSets(w.IPRanges, "runtimeConfig.ipRanges")
 	if err != nil {
 		return nil, err
 	}
@@ -133,10 +133,10 @@ func checkOverlaps(sets []RangeSet) error {
 
 // requestedAddrs takes the first source that asks for anything: a runtime that
 // uses several says the same in each.
-func requestedAddrs(doc document, cniArgs string) ([]netip.Addr, error) {
-	source, class, texts := "runtimeConfig.ips", ErrConfig, doc.RuntimeConfig.IPs
+func requestedAddrs(w wishes, cniArgs string) ([]netip.Addr, error) {
+	source, class, texts := "runtimeConfig.ips", ErrConfig, w.IPs
 	if len(texts) == 0 {
-		source, texts = "args.cni.ips", doc.Args.CNI.IPs
+		source, texts = "args.cni.ips", w.args.CNI.IPs
 	}
 	if len(texts) == 0 {
 		source, class, texts = "CNI_ARGS: IP", ErrEnvironment, argsIP(cniArgs)

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"encoding/json"
 	"io/fs"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -31,27 +31,35 @@ func startLog(dir statedir.Dir, verb string, args *protocol.Args) *verbLog {
 	return &verbLog{dir: dir.Log(), verb: verb, args: args, start: time.Now()}
 }
 
+// logLine is a line of the log, in the form of package log/slog.
+type logLine struct {
+	Time      time.Time    `json:"time"`
+	Level     string       `json:"level"`
+	Msg       string       `json:"msg"`
+	Verb      string       `json:"verb"`
+	Container string       `json:"container"`
+	IfName    string       `json:"ifname"`
+	Took      int64        `json:"took"` // nanoseconds
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Error     string       `json:"error,omitempty"`
+}
+
 func (l *verbLog) finish(err error) {
 	f, openErr := openLog(l.dir)
 	if openErr != nil {
 		return
 	}
 	defer func() { _ = f.Close() }()
-	attrs := []any{
-		slog.String("verb", l.verb),
-		slog.String("container", l.args.ContainerID),
-		slog.String("ifname", l.args.IfName),
-		slog.Duration("took", time.Since(l.start)),
+	line := logLine{
+		Time: time.Now().UTC(), Level: "INFO", Msg: "done", Verb: l.verb, Container: l.args.ContainerID, IfName: l.args.IfName,
+		Took: time.Since(l.start).Nanoseconds(), Addresses: l.addresses,
 	}
-	if len(l.addresses) > 0 {
-		attrs = append(attrs, slog.Any("addresses", l.addresses))
-	}
-	log := slog.New(slog.NewJSONHandler(f, nil))
 	if err != nil {
-		log.Error("failed", append(attrs, slog.Any("error", err))...)
-		return
+		line.Level, line.Msg, line.Error = "ERROR", "failed", err.Error()
 	}
-	log.Info("done", attrs...)
+	if b, err := json.Marshal(line); err == nil {
+		_, _ = f.Write(append(b, '\n'))
+	}
 }
 
 // openLog opens the log for appending, which the kernel makes atomic for a
