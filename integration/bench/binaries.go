@@ -19,6 +19,7 @@ const (
 // binaries are what is measured, all built here in the same way.
 type binaries struct {
 	dir      string
+	states   string // directory for the contenders' state
 	ropeway  string
 	ropewayd string
 	empty    string

@@ -29,7 +29,7 @@ type machine struct {
 // which a machine is called busy.
 const busyShare = 0.25
 
-func describeMachine(dir string) (machine, error) {
+func describeMachine() (machine, error) {
 	m := machine{when: time.Now().UTC(), processors: runtime.NumCPU()}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -42,7 +42,6 @@ func describeMachine(dir string) (machine, error) {
 	}
 	m.memory = int64(info.Totalram) * int64(info.Unit)
 	m.processor = valueIn("/proc/cpuinfo", "model name")
-	m.filesystem = filesystemOf(dir)
 	var err error
 	m.before, err = readProcessorTime()
 	return m, err

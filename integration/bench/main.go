@@ -74,6 +74,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if os.Geteuid() != 0 {
 		return errors.New("namespaces need root; run it with sudo")
 	}
+	if done, err := runInside(ctx); done || err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	dir, err := filepath.Abs(o.build)
@@ -84,10 +87,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err = removeStates(built.dir); err != nil {
+	var filesystem string
+	if built.states, filesystem, err = stateDisk(ctx, built.dir); err != nil {
+		return err
+	}
+	if err = removeStates(built.states); err != nil {
 		return err
 	}
 	report, err := measureAll(ctx, built, o, out)
+	report.machine.filesystem = filesystem
 	if err != nil {
 		return err
 	}
@@ -115,7 +123,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 func measureAll(ctx context.Context, b binaries, o options, out io.Writer) (report, error) {
 	var r report
 	var err error
-	if r.machine, err = describeMachine(b.dir); err != nil {
+	if r.machine, err = describeMachine(); err != nil {
 		return r, err
 	}
 	r.machine.length = o.length

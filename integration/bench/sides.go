@@ -44,8 +44,8 @@ func (s setting) pods() []string {
 	return s.prefixes
 }
 
-// attacher begins a contender in a node of its own. Its state is on the disk
-// that holds dir, since a file system in memory would hide the cost of fsync.
+// attacher begins a contender in a node of its own, with its state in dir, which
+// is on a disk: a file system in memory would hide what disks cost.
 func (s setting) attacher(title, dir string) (*attacher, error) {
 	n, err := newNode()
 	if err != nil {
@@ -80,7 +80,7 @@ const statePattern = "state-*"
 
 // ropeway is our plugin beside its daemon, configured by what that writes.
 func ropeway(ctx context.Context, b binaries, title string, s setting) (*attacher, error) {
-	a, err := s.attacher(title, b.dir)
+	a, err := s.attacher(title, b.states)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func bridge(b binaries, title string, s setting) (*attacher, error) {
 }
 
 func reference(b binaries, title string, s setting, main map[string]any) (*attacher, error) {
-	a, err := s.attacher(title, b.dir)
+	a, err := s.attacher(title, b.states)
 	if err != nil {
 		return nil, err
 	}
