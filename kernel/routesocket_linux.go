@@ -14,7 +14,8 @@ import (
 // socket it blocks: the kernel has answered when sending returns, and a socket
 // that the runtime polls wakes another thread for each answer.
 type routeSocket struct {
-	fd int
+	fd     int
+	answer []byte // nil until the first
 }
 
 // openRouteSocket opens a socket in the network namespace ns, or in the caller's
@@ -53,7 +54,7 @@ func newRouteSocket() (*routeSocket, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return &routeSocket{fd}, nil
+	return &routeSocket{fd: fd}, nil
 }
 
 func (s *routeSocket) Close() { _ = unix.Close(s.fd) }
@@ -81,15 +82,18 @@ func (s *routeSocket) exchange(requests ...*nl.NetlinkRequest) (refused []error,
 	if err := unix.Sendto(s.fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, nil, fmt.Errorf("send to the kernel: %w", err)
 	}
-	for buf, done := make([]byte, maxAnswer), false; !done; {
-		n, from, err := s.receive(buf)
+	if s.answer == nil {
+		s.answer = make([]byte, maxAnswer)
+	}
+	for done := false; !done; {
+		n, from, err := s.receive(s.answer)
 		if err != nil {
 			return nil, nil, err
 		}
 		if kernel, ok := from.(*unix.SockaddrNetlink); !ok || kernel.Pid != 0 {
 			continue // another process's
 		}
-		if done, err = collect(buf[:n], refused, answers); err != nil {
+		if done, err = collect(s.answer[:n], refused, answers); err != nil {
 			return nil, nil, err
 		}
 	}
