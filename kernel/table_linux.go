@@ -34,6 +34,8 @@ type tableConn struct {
 	stop func() bool
 	// part names the sets, maps and chains that are read; nil: all.
 	part map[string]bool
+	// empty leaves out the elements of sets and maps.
+	empty bool
 }
 
 // openTableConn opens a socket in ns, or in the namespace of the calling
@@ -90,6 +92,12 @@ func snapshotPart(ctx context.Context, ns netns.NsHandle, part map[string]bool) 
 	}
 	defer c.close()
 	c.part = part
+	return c.settled(ctx)
+}
+
+// settled reads until nobody has changed the ruleset meanwhile.
+func (c *tableConn) settled(ctx context.Context) (*Table, error) {
+	var err error
 	for range snapshotAttempts {
 		var t *Table
 		if t, err = c.snapshot(); err == nil {
@@ -207,6 +215,9 @@ func (c *tableConn) fill(t *Table, s listedSet) error {
 }
 
 func (c *tableConn) elements(set string) ([]listedElement, error) {
+	if c.empty {
+		return nil, nil
+	}
 	messages, err := c.request(unix.NFT_MSG_GETSETELEM, netlink.Dump,
 		nameAttribute(unix.NFTA_SET_ELEM_LIST_TABLE, TableName), nameAttribute(unix.NFTA_SET_ELEM_LIST_SET, set))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netns"
@@ -69,6 +70,62 @@ func updateTable(ctx context.Context, ns netns.NsHandle, part TablePart, change 
 		}
 	}
 	return fmt.Errorf("change nftables table inet %s: %w", TableName, err)
+}
+
+// AddElements adds to the sets and maps of the table in the caller's namespace what
+// add puts into t, which has those of structure, provided that everything of
+// structure is there as it should be. Otherwise it changes nothing and is false,
+// as it is when an element is there and says something else: then [UpdateTable] must
+// look at all. It asks for no element, of which there may be many.
+func AddElements(ctx context.Context, structure *Table, add func(t *Table)) (bool, error) {
+	return addElements(ctx, netns.None(), structure, add)
+}
+
+func addElements(ctx context.Context, ns netns.NsHandle, structure *Table, add func(t *Table)) (bool, error) {
+	actual, desired := structure.withoutElements(), structure.withoutElements()
+	add(desired)
+	change, differs := diffTable(actual, desired).(TableChange)
+	if !differs {
+		return true, nil
+	}
+	c, err := openTableConn(ctx, ns, sendBuffer+change.size())
+	if err != nil {
+		return false, fmt.Errorf("read nftables table inet %s: %w", TableName, err)
+	}
+	defer c.close()
+	c.part, c.empty = PartOf(structure), true
+	found, err := c.settled(ctx)
+	if err != nil {
+		return false, err
+	}
+	if found == nil || found.Flags != "" || diffTable(found, actual) != nil {
+		return false, nil
+	}
+	err = c.send(change)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if raced(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("add elements to nftables table inet %s: %w", TableName, err)
+	}
+	return true, nil
+}
+
+// withoutElements is a copy whose sets and maps are empty.
+func (t *Table) withoutElements() *Table {
+	c := t.clone()
+	for name, s := range c.Sets {
+		s.Elements = map[netip.Prefix]struct{}{}
+		c.Sets[name] = s
+	}
+	for name, m := range c.Maps {
+		m.Elements = map[PortKey]netip.AddrPort{}
+		c.Maps[name] = m
+	}
+	return c
 }
 
 // raced says whether a transaction may have failed because it was made for

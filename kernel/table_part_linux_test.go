@@ -39,6 +39,47 @@ func TestUpdateOfAPartLeavesTheRestAlone(t *testing.T) {
 	s.holds(want)
 }
 
+func TestElementsAreAddedWhereEverythingElseIsInOrder(t *testing.T) {
+	s := newNftSpace(t)
+	structure := withHostPorts(&Table{}).withoutElements()
+	whole := withHostPorts(sampleTables()["vxlan dual stack"])
+	key := portKey("", TCP, 4711)
+	add := func(to string) bool {
+		t.Helper()
+		added, err := addElements(t.Context(), s.ns, structure, func(t *Table) {
+			t.Maps["host-ports4"].Elements[key] = netip.MustParseAddrPort(to)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return added
+	}
+	if add("10.0.0.1:1") {
+		t.Error("added to a table that is not there")
+	}
+	s.reach(whole)
+	if !add("10.0.0.1:1") {
+		t.Error("not added to a table that is in order")
+	}
+	whole.Maps["host-ports4"].Elements[key] = netip.MustParseAddrPort("10.0.0.1:1")
+	s.holds(whole)
+	if !add("10.0.0.1:1") {
+		t.Error("what is there already is refused")
+	}
+	if add("10.0.0.2:1") {
+		t.Error("an element that says something else was replaced, or is said to be")
+	}
+	s.holds(whole)
+	s.nft("flush chain inet ropeway host-ports")
+	if add("10.0.0.1:1") {
+		t.Error("added beside a chain that has lost its rules")
+	}
+	s.nft("flush map inet ropeway host-ports4; delete chain inet ropeway host-ports")
+	if add("10.0.0.1:1") {
+		t.Error("added beside a chain that is gone")
+	}
+}
+
 func TestUpdateMakesTheTableAndSparesADormantOne(t *testing.T) {
 	s := newNftSpace(t)
 	want := withHostPorts(&Table{})

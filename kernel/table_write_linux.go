@@ -32,6 +32,12 @@ func sendChange(ctx context.Context, ns netns.NsHandle, change TableChange) erro
 	if _, err := c.generation(); err != nil {
 		return explainUnsupported(err)
 	}
+	return c.send(change)
+}
+
+// send carries out a change in one transaction, on a socket with room for it, of
+// a kernel that has nf_tables.
+func (c *tableConn) send(change TableChange) error {
 	table := &nftables.Table{Name: TableName, Family: nftables.TableFamilyINet}
 	for i, command := range change.commands {
 		// The library numbers sets by a global that is not locked; a number

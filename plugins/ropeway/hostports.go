@@ -61,11 +61,14 @@ func openHostPorts(ctx context.Context, rec endpoint.Record) error {
 	if len(targets) == 0 {
 		return nil
 	}
-	err := kernel.UpdateTable(ctx, kernel.PartOf(hostports.Table()), func(actual *kernel.Table) *kernel.Table {
-		t := hostports.Whole(actual)
-		hostports.Open(t, targets)
-		return t
-	})
+	added, err := kernel.AddElements(ctx, hostports.Table(), func(t *kernel.Table) { hostports.Open(t, targets) })
+	if !added && err == nil {
+		err = kernel.UpdateTable(ctx, kernel.PartOf(hostports.Table()), func(actual *kernel.Table) *kernel.Table {
+			t := hostports.Whole(actual)
+			hostports.Open(t, targets)
+			return t
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("open host ports: %w", err)
 	}
