@@ -257,7 +257,7 @@ func (c *tableConn) foreignRules(chain ForeignChain) ([]foreignRule, error) {
 	}
 	var rules []foreignRule
 	for _, m := range messages {
-		listed, err := decodeListedRule(m.Data)
+		listed, err := decodeListedRule(m.Data, anyChain)
 		if err != nil || listed.chain != chain.Chain {
 			continue // a kernel that does not filter lists others too
 		}

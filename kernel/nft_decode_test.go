@@ -51,7 +51,7 @@ func TestDecodingGivesBackEveryRule(t *testing.T) {
 	for name, table := range sampleTables() {
 		for chain, c := range table.Chains {
 			for _, r := range c.Rules {
-				got, err := decodeListedRule(ruleMessage(t, r))
+				got, err := decodeListedRule(ruleMessage(t, r), anyChain)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -85,7 +85,7 @@ func TestDecodingGivesBackRandomRules(t *testing.T) {
 			continue
 		}
 		encodable++
-		got, err := decodeListedRule(ruleMessage(t, r))
+		got, err := decodeListedRule(ruleMessage(t, r), anyChain)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func FuzzDecodeListsWithoutPanic(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, message []byte) {
-		r, err := decodeListedRule(message)
+		r, err := decodeListedRule(message, anyChain)
 		if err == nil && len(r.rule.Statements) > 0 {
 			// Whatever is recognised whole can be written again.
 			if _, last := r.rule.Statements[len(r.rule.Statements)-1].(Unrecognised); !last {

@@ -247,15 +247,20 @@ type listedRule struct {
 	rule  Rule
 }
 
-func decodeListedRule(message []byte) (r listedRule, err error) {
+// decodeListedRule reads no more than the chain of a rule of chains that are not
+// wanted; most of what a table is read for is in few of them.
+func decodeListedRule(message []byte, wanted func(chain string) bool) (r listedRule, err error) {
 	var raw []rawExpr
 	err = decodeAttributes(message, func(ad *netlink.AttributeDecoder) error {
 		switch ad.Type() {
-		case unix.NFTA_RULE_CHAIN:
+		case unix.NFTA_RULE_CHAIN: // in front of the others
 			r.chain = ad.String()
 		case unix.NFTA_RULE_USERDATA:
 			r.rule.Comment = decodeComment(ad.Bytes())
 		case unix.NFTA_RULE_EXPRESSIONS:
+			if !wanted(r.chain) {
+				return nil
+			}
 			ad.Nested(eachAttribute(func(ad *netlink.AttributeDecoder) error {
 				ad.Nested(func(ad *netlink.AttributeDecoder) error {
 					e, broken := decodeRawExpr(ad)
@@ -296,3 +301,5 @@ func decodeComment(data []byte) string {
 	}
 	return ""
 }
+
+func anyChain(string) bool { return true }

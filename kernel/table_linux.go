@@ -260,8 +260,9 @@ func (c *tableConn) rules(t *Table) error {
 	if err != nil {
 		return fmt.Errorf("list rules: %w", err)
 	}
+	wanted := func(chain string) bool { _, ok := t.Chains[chain]; return ok }
 	for _, m := range messages {
-		r, err := decodeListedRule(m.Data)
+		r, err := decodeListedRule(m.Data, wanted)
 		if err != nil {
 			return fmt.Errorf("decode rule: %w", err)
 		}
