@@ -74,8 +74,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if os.Geteuid() != 0 {
 		return errors.New("namespaces need root; run it with sudo")
 	}
-	if done, err := runInside(ctx); done || err != nil {
-		return err
+	if done, insideErr := runInside(ctx); done || insideErr != nil {
+		return insideErr
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()

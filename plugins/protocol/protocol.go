@@ -28,7 +28,7 @@ func Main(verbs Verbs, about string) {
 func MainAs(verbs Verbs, versions version.PluginInfo, about string) {
 	// A runtime that went away must not kill the undoing of an ADD.
 	signal.Ignore(syscall.SIGPIPE)
-	growStack(false)
+	growStack(0)
 	p := Program{Verbs: verbs, Versions: versions, About: about}
 	os.Exit(p.Run(Process{Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Path: os.Args[0]}))
 }
