@@ -49,10 +49,12 @@ func (s *Stage) noteCall(req request, reply Reply) {
 	if name != "" {
 		ending = "\n)"
 	}
-	s.script = append(s.script, line.String()+"\n"+s.heredoc(reply.Stdin)+"\nJSON"+ending)
+	stdin := s.heredoc(reply.Stdin) // which may define variables in front
+	s.script = append(s.script, line.String()+"\n"+stdin+"\nJSON"+ending)
 	if name != "" {
 		s.script = append(s.script, `echo "exit code $?: $`+name+`"`)
 		s.saved = append(s.saved, compact(reply.stdout))
+		s.chosen = append(s.chosen, choices(name, reply.stdout)...)
 	} else if !req.apart {
 		s.script = append(s.script, `echo "exit code $?"`)
 	}
@@ -65,11 +67,75 @@ func (s *Stage) heredoc(stdin string) string {
 			stdin = strings.ReplaceAll(stdin, result, fmt.Sprintf("\x00R%d\x00", i+1))
 		}
 	}
+	stdin = s.replaceChosen(stdin, func(variable string) string { return "\x00" + variable + "\x00" })
 	stdin = strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(stdin)
 	for i := range s.saved {
 		stdin = strings.ReplaceAll(stdin, fmt.Sprintf("\x00R%d\x00", i+1), fmt.Sprintf("$R%d", i+1))
 	}
+	for _, c := range s.chosen {
+		stdin = strings.ReplaceAll(stdin, "\x00"+c.variable+"\x00", "$"+c.variable)
+	}
 	return stdin
+}
+
+// unquoted replaces what plugins chose in a command, unless that has words in which
+// the shell replaces nothing.
+func (s *Stage) unquoted(command string) string {
+	if strings.Contains(command, "'") {
+		return command
+	}
+	return s.replaceChosen(command, func(variable string) string { return "$" + variable })
+}
+
+// chosen is a name or MAC address that a plugin chose by chance.
+type chosen struct {
+	value      string
+	variable   string
+	definition string // a command of the shell
+	defined    bool
+}
+
+// choices finds in a result, which the script has in a variable, the names of the
+// host's interfaces and all MAC addresses.
+func choices(result string, document []byte) []chosen {
+	var r Result
+	if json.Unmarshal(document, &r) != nil {
+		return nil
+	}
+	var all []chosen
+	macs := 0
+	add := func(variable, value, key string, nth int) {
+		all = append(all, chosen{value: value, variable: variable, definition: fmt.Sprintf(
+			`%s=$(printf %%s "$%s" | grep -o '"%s": *"[^"]*"' | sed -n '%ds/.*"\([^"]*\)"$/\1/p')`, variable, result, key, nth)})
+	}
+	for i, l := range r.Interfaces {
+		const shortest = 5 // bytes; a shorter name may be a part of other words
+		if l.Sandbox == "" && len(l.Name) >= shortest {
+			add(fmt.Sprintf("LINK%s_%d", result, i+1), l.Name, "name", i+1)
+		}
+		if l.MAC != "" {
+			macs++
+			add(fmt.Sprintf("MAC%s_%d", result, i+1), l.MAC, "mac", macs)
+		}
+	}
+	return all
+}
+
+// replaceChosen replaces what plugins chose, and defines the variables that are
+// used for the first time.
+func (s *Stage) replaceChosen(text string, by func(variable string) string) string {
+	for i := range s.chosen {
+		c := &s.chosen[i]
+		if !strings.Contains(text, c.value) {
+			continue
+		}
+		if !c.defined {
+			c.defined = true
+			s.script = append(s.script, c.definition)
+		}
+		text = strings.ReplaceAll(text, c.value, by(c.variable))
+	}
+	return text
 }
 
 // compact is a document as it stands within another one.

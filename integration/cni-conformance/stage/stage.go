@@ -34,6 +34,7 @@ type Stage struct {
 	mu     sync.Mutex
 	script []string
 	saved  []string // results that the script keeps in variables
+	chosen []chosen // by plugins, and otherwise in another run
 	pods   int
 	path   []string // in front of the subject's directories
 }
@@ -69,7 +70,9 @@ func (s *Stage) Observe(format string, args ...any) {
 func (s *Stage) note(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.script = append(s.script, lines...)
+	for _, line := range lines {
+		s.script = append(s.script, s.unquoted(line))
+	}
 }
 
 // cniPath is CNI_PATH.

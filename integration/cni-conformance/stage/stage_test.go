@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -68,6 +69,37 @@ func TestScriptHandsOverWhatADDPrints(t *testing.T) {
 	}
 	if out, err := exec.CommandContext(t.Context(), "sh", "-n", "-c", script).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestScriptNamesWhatAPluginChoseAnewInEachRun(t *testing.T) {
+	s := New(subject.Subject{Path: []string{"/bin"}}, "1.1.0")
+	add := Reply{stdout: []byte(`{"interfaces": [
+		{"name": "veth0a1b", "mac": "aa:bb:cc:00:00:01"},
+		{"name": "eth0", "mac": "aa:bb:cc:00:00:02", "sandbox": "/run/netns/a"}]}`)}
+	s.noteCall(request{plugin: "p", verb: "ADD"}, add)
+	s.note("ip link set veth0a1b down", "ip link set veth0a1b up", "echo 'veth0a1b'")
+	s.noteCall(request{plugin: "p", verb: "CHECK"}, Reply{Stdin: `{"mac":"aa:bb:cc:00:00:02"}`})
+	script := s.Script()
+	for want, times := range map[string]int{
+		"LINKR1_1=$(": 1, "ip link set $LINKR1_1 down": 1, "ip link set $LINKR1_1 up": 1, "echo 'veth0a1b'": 1,
+		"MACR1_2=$(": 1, `{"mac":"$MACR1_2"}`: 1,
+	} {
+		if strings.Count(script, want) != times {
+			t.Errorf("%s is not there %d times:\n%s", want, times, script)
+		}
+	}
+	var definitions []string
+	for _, line := range strings.Split(script, "\n") {
+		if strings.HasPrefix(line, "LINK") || strings.HasPrefix(line, "MAC") {
+			definitions = append(definitions, line)
+		}
+	}
+	shell := exec.CommandContext(t.Context(), "sh", "-euc", strings.Join(definitions, "; ")+`; echo "$LINKR1_1 $MACR1_2"`)
+	shell.Env = append(os.Environ(), "R1="+string(add.stdout))
+	out, err := shell.CombinedOutput()
+	if want := "veth0a1b aa:bb:cc:00:00:02\n"; err != nil || string(out) != want {
+		t.Errorf("the shell finds %q, %v; want %q", out, err, want)
 	}
 }
 
