@@ -142,14 +142,8 @@ func (o ownership) link(typ mdl.HeaderType, b []byte) bool {
 		delete(o.tunnels, index)
 		return known
 	}
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return known
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.IFLA_IFNAME && isTunnelLink(nl.BytesToString(a.Value)) {
-			o.tunnels[index] = true
-		}
+	if name, ok := attribute(b[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME); ok && isTunnelLink(unix.ByteSliceToString(name)) {
+		o.tunnels[index] = true
 	}
 	return known
 }

@@ -72,7 +72,7 @@ func parseNeighbour(m []byte) foundNeighbour {
 		index: int(int32(binary.NativeEndian.Uint32(m[4:]))),
 		state: binary.NativeEndian.Uint16(m[8:]),
 	}
-	attrs, err := nl.ParseRouteAttr(m[unix.SizeofNdMsg:])
+	attrs, err := parseAttributes(m[unix.SizeofNdMsg:])
 	if err != nil {
 		return n
 	}

@@ -94,7 +94,7 @@ func (c *conn) listRoutes(ctx context.Context, family, protocol uint8) ([]foundR
 }
 
 func parseRoute(msg *nl.RtMsg, attributes []byte) (foundRoute, error) {
-	attrs, err := nl.ParseRouteAttr(attributes)
+	attrs, err := parseAttributes(attributes)
 	if err != nil {
 		return foundRoute{}, err
 	}
@@ -141,7 +141,7 @@ func parseRoute(msg *nl.RtMsg, attributes []byte) (foundRoute, error) {
 // than the two addresses.
 func parseEncap(b []byte) Encap {
 	var e Encap
-	attrs, err := nl.ParseRouteAttr(b)
+	attrs, err := parseAttributes(b)
 	if err != nil {
 		return e
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -57,13 +58,21 @@ func (s *routeSocket) isLocal(ip netip.Addr) bool {
 	return answers[0][rtmType] == unix.RTN_LOCAL
 }
 
+// parseAttributes reads the attributes behind the head of a message. The kernel
+// fills up each, and the library cannot do without that.
+func parseAttributes(b []byte) ([]syscall.NetlinkRouteAttr, error) {
+	if len(b)%unix.NLA_ALIGNTO != 0 {
+		return nil, errors.New("the kernel's attributes end in the midst of one")
+	}
+	return nl.ParseRouteAttr(b)
+}
+
 // parseLink reads a struct ifinfomsg and the attributes behind it.
 func parseLink(b []byte) (linkFact, error) {
-	// The kernel fills up attributes, and the library cannot do without that.
-	if len(b) < unix.SizeofIfInfomsg || len(b)%unix.NLA_ALIGNTO != 0 {
+	if len(b) < unix.SizeofIfInfomsg {
 		return linkFact{}, errors.New("the kernel says nothing about the link")
 	}
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofIfInfomsg:])
+	attrs, err := parseAttributes(b[unix.SizeofIfInfomsg:])
 	if err != nil {
 		return linkFact{}, err
 	}

@@ -103,7 +103,7 @@ func (s shaperReading) qdisc(m []byte) {
 	if name == "" {
 		return
 	}
-	attrs, err := nl.ParseRouteAttr(m[nl.SizeofTcMsg:])
+	attrs, err := parseAttributes(m[nl.SizeofTcMsg:])
 	if err != nil {
 		return
 	}
@@ -111,7 +111,7 @@ func (s shaperReading) qdisc(m []byte) {
 	for _, a := range attrs {
 		switch a.Attr.Type {
 		case nl.TCA_KIND:
-			kind = nl.BytesToString(a.Value)
+			kind = unix.ByteSliceToString(a.Value)
 		case nl.TCA_OPTIONS:
 			options = a.Value
 		}
@@ -131,7 +131,7 @@ func (s shaperReading) qdisc(m []byte) {
 
 // parseTBF reads the options of a token bucket; damaged ones are zero.
 func parseTBF(options []byte) Shaper {
-	attrs, err := nl.ParseRouteAttr(options)
+	attrs, err := parseAttributes(options)
 	if err != nil {
 		return Shaper{}
 	}

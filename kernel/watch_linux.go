@@ -181,7 +181,7 @@ func (s linkReports) track(typ mdl.HeaderType, b []byte) Report {
 	index := nl.DeserializeIfInfomsg(b).Index
 	if typ == unix.RTM_NEWLINK {
 		if name, ok := attribute(b[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME); ok {
-			s[index] = reportOf(nl.BytesToString(name))
+			s[index] = reportOf(unix.ByteSliceToString(name))
 		}
 	}
 	report := s[index]
@@ -235,7 +235,7 @@ func (s linkReports) route(m mdl.Message) Report {
 
 // attribute finds the last of a kind.
 func attribute(b []byte, kind uint16) (value []byte, found bool) {
-	attrs, err := nl.ParseRouteAttr(b)
+	attrs, err := parseAttributes(b)
 	if err != nil {
 		return nil, false
 	}

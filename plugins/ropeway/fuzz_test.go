@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"testing"
 
+	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/kernel"
 )
 
@@ -53,6 +55,32 @@ func FuzzPreviousResult(f *testing.F) {
 			if !dst.IsValid() {
 				t.Errorf("route to %v of %s", dst, b)
 			}
+		}
+	})
+}
+
+func FuzzParseBandwidth(f *testing.F) {
+	for _, seed := range []string{
+		`{"ingressRate":1000000,"ingressBurst":2147483647,"egressRate":8,"egressBurst":8}`, `{"IngressRate":0,"IngressBurst":0}`,
+		`{"ingressRate":1000}`, `{"egressBurst":1}`, `{"ingressRate":-1,"ingressBurst":1}`, `{"ingressRate":1e6,"ingressBurst":1.5}`,
+		`{"ingressRate":"1M","ingressBurst":null}`, `{"egressRate":18446744073709551616,"egressBurst":1}`, `null`, `[]`, `{"ingressRate":{}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var entry bandwidthEntry
+		if json.Unmarshal(b, &entry) != nil {
+			return
+		}
+		limits, err := parseBandwidth(entry)
+		if err != nil {
+			if limits != (bandwidth.Limits{}) {
+				t.Errorf("%s: %+v beside the error %v", b, limits, err)
+			}
+			return
+		}
+		if err := limits.Validate(); err != nil {
+			t.Errorf("%s: taken, and not valid: %v", b, err)
 		}
 	})
 }
