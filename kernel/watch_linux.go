@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	mdl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -96,9 +95,6 @@ func (c *conn) subscribe(family int, config mdl.Config) (*mdl.Conn, error) {
 	return socket, nil
 }
 
-// podPause is how long messages are left lying after one about a pod's link.
-const podPause = 5 * time.Millisecond
-
 // receive reports until the socket is closed.
 func receive(socket *mdl.Conn, judge func(mdl.Message) Report, to *reports) {
 	for {
@@ -114,11 +110,6 @@ func receive(socket *mdl.Conn, judge func(mdl.Message) Report, to *reports) {
 			report = max(report, judge(m))
 		}
 		to.send(report)
-		if report == PodsChanged {
-			// A pod's link is announced by a dozen messages within a
-			// millisecond or two; they are read at once, when it is made.
-			time.Sleep(podPause)
-		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/fsnotify/fsnotify"
 
@@ -37,7 +36,7 @@ func watchDir(ctx context.Context, wait *sync.WaitGroup, w watched, log *slog.Lo
 	}
 	wait.Go(func() {
 		defer watcher.Close()
-		for pause(ctx, unread) {
+		for {
 			select {
 			case <-ctx.Done():
 				return
@@ -60,20 +59,6 @@ func watchDir(ctx context.Context, wait *sync.WaitGroup, w watched, log *slog.Lo
 		}
 	})
 	return reports
-}
-
-// unread is how long events are left lying after one: a file that comes or goes
-// makes several, and who writes it has more to do.
-const unread = 10 * time.Millisecond
-
-// pause is false when ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 func addDir(w *fsnotify.Watcher, dir string) error {
