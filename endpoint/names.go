@@ -74,8 +74,8 @@ func (f File) IsDamaged() bool {
 }
 
 // DropDamaged removes the records that cannot be understood and returns their
-// paths. It is for the start of a boot, before the first pod is attached: a power
-// cut has left them torn, and with them no pod.
+// paths. It is for the start of a boot: a power cut has left them torn, and no pod
+// with them. A record of this boot is whole before it has its name.
 func (s Store) DropDamaged() ([]string, error) {
 	files, err := s.Files()
 	if err != nil {
@@ -87,7 +87,7 @@ func (s Store) DropDamaged() ([]string, error) {
 		if f.Claim || !f.IsDamaged() {
 			continue
 		}
-		if err := f.Remove(); err != nil {
+		if err := statedir.Forget(f.Path); err != nil { // what a power cut brings back the next boot drops
 			errs = append(errs, err)
 			continue
 		}

@@ -249,6 +249,9 @@ func shorten(f *os.File, length int64) error {
 // no telling.
 func (d directory) boot() (string, error) {
 	b, err := statedir.ReadFile(d.path(bootName), mostLineBytes)
+	if errors.Is(err, statedir.ErrNotPlain) {
+		return "none that there ever was", nil
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}

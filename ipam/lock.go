@@ -40,7 +40,10 @@ func lock(ctx context.Context, dir string) (*os.File, error) {
 			return nil, errorf(ErrLocked, "%w", err)
 		case !errors.Is(err, errRemoved):
 			return nil, err
+		case ctx.Err() != nil:
+			return nil, errorf(ErrLocked, "lock %s: %w again and again until the deadline (%w)", path, err, ctx.Err())
 		}
+		time.Sleep(time.Millisecond) // it is being removed
 	}
 }
 

@@ -28,15 +28,15 @@ func FuzzNewsOfTheKernel(f *testing.F) {
 	f.Add(uint16(unix.RTM_NEWNEIGH), uint16(0), []byte{1, 2, 3})
 	f.Add(uint16(unix.RTM_NEWQDISC), uint16(0), []byte{})
 	f.Fuzz(func(t *testing.T, kind, flags uint16, data []byte) {
-		known := linkReports{7: PodsChanged, 8: Changed, 9: nothing}
-		before := maps.Clone(known)
+		known := &linkReports{byIndex: map[int32]Report{7: PodsChanged, 8: Changed, 9: nothing}}
+		before := maps.Clone(known.byIndex)
 		m := mdl.Message{Header: mdl.Header{Type: mdl.HeaderType(kind), Flags: mdl.HeaderFlags(flags)}, Data: data}
 		ownership{tunnels: map[int32]bool{8: true}}.damaged(m)
 		if r := known.judge(m); r < nothing || r > Changed {
 			t.Errorf("report %d", r)
 		}
-		if kind != unix.RTM_NEWLINK && kind != unix.RTM_DELLINK && !maps.Equal(known, before) {
-			t.Errorf("a message of type %d has changed what is known of links: %v", kind, known)
+		if kind != unix.RTM_NEWLINK && kind != unix.RTM_DELLINK && !maps.Equal(known.byIndex, before) {
+			t.Errorf("a message of type %d has changed what is known of links: %v", kind, known.byIndex)
 		}
 	})
 }

@@ -73,8 +73,8 @@ func updateTable(ctx context.Context, ns netns.NsHandle, part TablePart, change 
 }
 
 // AddElements adds to the sets and maps of the table in the caller's namespace what
-// add puts into t, which has those of structure, provided that everything of
-// structure is there as it should be. Otherwise it changes nothing and is false,
+// add puts into t, a copy of structure, provided that its sets, maps, chains and
+// rules are there as they should be. Otherwise it changes nothing and is false,
 // as it is when an element is there and says something else: then [UpdateTable] must
 // look at all. It asks for no element, of which there may be many.
 func AddElements(ctx context.Context, structure *Table, add func(t *Table)) (bool, error) {
@@ -82,7 +82,7 @@ func AddElements(ctx context.Context, structure *Table, add func(t *Table)) (boo
 }
 
 func addElements(ctx context.Context, ns netns.NsHandle, structure *Table, add func(t *Table)) (bool, error) {
-	actual, desired := structure.withoutElements(), structure.withoutElements()
+	actual, desired := structure.withoutElements(), structure.clone()
 	add(desired)
 	change, differs := diffTable(actual, desired).(TableChange)
 	if !differs {

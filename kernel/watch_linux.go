@@ -54,26 +54,25 @@ func (c *conn) Watch(ctx context.Context) (<-chan Report, error) {
 	})
 	forget := context.AfterFunc(ctx, stop)
 	var receivers sync.WaitGroup
-	for socket, judge := range map[*mdl.Conn]func(mdl.Message) Report{
-		routes: func(m mdl.Message) Report {
+	receivers.Go(func() {
+		defer stop() // a socket that broke ends the watch, so that it can begin again
+		receive(routes, reports, func() { links.lost = true }, func(m mdl.Message) Report {
 			if owned.damaged(m) {
 				c.culprits.blame(m.Header.PID)
 			}
 			return links.judge(m)
-		},
-		tables: func(m mdl.Message) Report {
+		})
+	})
+	receivers.Go(func() {
+		defer stop()
+		receive(tables, reports, func() {}, func(m mdl.Message) Report {
 			if !c.firewalls.concerns(m) {
 				return nothing
 			}
 			c.culprits.blame(m.Header.PID)
 			return Changed
-		},
-	} {
-		receivers.Go(func() {
-			defer stop() // a socket that broke ends the watch, so that it can begin again
-			receive(socket, judge, reports)
 		})
-	}
+	})
 	go func() {
 		receivers.Wait()
 		forget()
@@ -96,11 +95,12 @@ func (c *conn) subscribe(family int, config mdl.Config) (*mdl.Conn, error) {
 }
 
 // receive reports until the socket is closed.
-func receive(socket *mdl.Conn, judge func(mdl.Message) Report, to *reports) {
+func receive(socket *mdl.Conn, to *reports, lost func(), judge func(mdl.Message) Report) {
 	for {
 		messages, err := socket.Receive()
 		report := nothing
 		if errors.Is(err, unix.ENOBUFS) {
+			lost()
 			report = Changed
 		} else if err != nil {
 			return
@@ -113,9 +113,22 @@ func receive(socket *mdl.Conn, judge func(mdl.Message) Report, to *reports) {
 	}
 }
 
-// linkReports says what a change of something on a link is, by the link's index,
-// as far as notifications tell: nothing on links of others.
-type linkReports map[int32]Report
+// linkReports says what a change of something on a link is, as far as notifications
+// tell: nothing on links of others.
+type linkReports struct {
+	byIndex map[int32]Report
+	// lost says that notifications were, after which a link that is not known may
+	// be anybody's.
+	lost bool
+}
+
+func (s *linkReports) of(index int32) Report {
+	report, known := s.byIndex[index]
+	if !known && s.lost {
+		return PodsChanged
+	}
+	return report
+}
 
 func reportOf(name string) Report {
 	switch {
@@ -127,21 +140,21 @@ func reportOf(name string) Report {
 	return nothing
 }
 
-func (c *conn) linkReports(ctx context.Context) (linkReports, error) {
+func (c *conn) linkReports(ctx context.Context) (*linkReports, error) {
 	links, err := dump(ctx, "links", c.handle.LinkList)
 	if err != nil {
 		return nil, err
 	}
-	all := linkReports{}
+	all := map[int32]Report{}
 	for _, l := range links {
 		all[int32(l.Attrs().Index)] = reportOf(l.Attrs().Name)
 	}
-	return all, nil
+	return &linkReports{byIndex: all}, nil
 }
 
 // judge says whether a change may matter to Ropeway. Links and addresses of
 // others do: topology decides by them. Neighbours of others do not.
-func (s linkReports) judge(m mdl.Message) Report {
+func (s *linkReports) judge(m mdl.Message) Report {
 	b := m.Data
 	const index = 4 // bytes in front of it, in the messages about addresses, neighbours and qdiscs
 	switch m.Header.Type {
@@ -154,9 +167,9 @@ func (s linkReports) judge(m mdl.Message) Report {
 		if len(b) < index+4 {
 			return nothing
 		}
-		return s[int32(binary.NativeEndian.Uint32(b[index:]))]
+		return s.of(int32(binary.NativeEndian.Uint32(b[index:])))
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		if len(b) >= index+4 && s[int32(binary.NativeEndian.Uint32(b[index:]))] == PodsChanged {
+		if len(b) >= index+4 && s.of(int32(binary.NativeEndian.Uint32(b[index:]))) == PodsChanged {
 			return PodsChanged
 		}
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
@@ -168,16 +181,16 @@ func (s linkReports) judge(m mdl.Message) Report {
 }
 
 // track keeps the links current, and judges news of one.
-func (s linkReports) track(typ mdl.HeaderType, b []byte) Report {
+func (s *linkReports) track(typ mdl.HeaderType, b []byte) Report {
 	index := nl.DeserializeIfInfomsg(b).Index
 	if typ == unix.RTM_NEWLINK {
 		if name, ok := attribute(b[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME); ok {
-			s[index] = reportOf(unix.ByteSliceToString(name))
+			s.byIndex[index] = reportOf(unix.ByteSliceToString(name))
 		}
 	}
-	report := s[index]
+	report := s.of(index)
 	if typ == unix.RTM_DELLINK {
-		delete(s, index)
+		delete(s.byIndex, index)
 	}
 	if report == nothing {
 		return Changed
@@ -187,7 +200,7 @@ func (s linkReports) track(typ mdl.HeaderType, b []byte) Report {
 
 // netconf judges news of forwarding and the like. A link that is made is
 // announced with its settings first, then by itself.
-func (s linkReports) netconf(b []byte) Report {
+func (s *linkReports) netconf(b []byte) Report {
 	const header = 4 // bytes, struct netconfmsg filled up
 	if len(b) < header {
 		return nothing
@@ -197,7 +210,8 @@ func (s linkReports) netconf(b []byte) Report {
 		return Changed
 	}
 	index := int32(binary.NativeEndian.Uint32(value))
-	report, known := s[index]
+	_, known := s.byIndex[index]
+	report := s.of(index)
 	if index <= 0 || known && report != PodsChanged { // below 0: all, and default
 		return Changed
 	}
@@ -207,14 +221,14 @@ func (s linkReports) netconf(b []byte) Report {
 // netconfIfIndex is NETCONFA_IFINDEX of linux/netconf.h.
 const netconfIfIndex = 1
 
-func (s linkReports) route(m mdl.Message) Report {
+func (s *linkReports) route(m mdl.Message) Report {
 	if len(m.Data) < unix.SizeofRtMsg {
 		return nothing
 	}
 	switch msg := nl.DeserializeRtMsg(m.Data); {
 	case msg.Protocol == RouteProtocol:
 		out, ok := attribute(m.Data[unix.SizeofRtMsg:], unix.RTA_OIF)
-		if ok && len(out) == 4 && s[int32(binary.NativeEndian.Uint32(out))] == PodsChanged {
+		if ok && len(out) == 4 && s.of(int32(binary.NativeEndian.Uint32(out))) == PodsChanged {
 			return PodsChanged
 		}
 		return Changed

@@ -34,7 +34,8 @@ func writeNode(cfg Config, d Decision) error {
 }
 
 // dropTornRecords removes the endpoint records that a power cut has torn. While
-// node.json is of an earlier boot, no pod of ours has been attached in this one.
+// node.json is of an earlier boot, no plugin has attached a pod by it in this one;
+// and one that needs no node.json writes records that are whole.
 func (l *Loop) dropTornRecords() {
 	node, err := l.cfg.StateDir.ReadNode()
 	if err != nil || node.BootID == l.cfg.BootID {

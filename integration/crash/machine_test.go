@@ -175,7 +175,7 @@ func (r *replay) checkedAtBoot(d *disk.Disk) *disk.Disk {
 		if cmd.ProcessState == nil {
 			r.Fatal(err)
 		}
-		if cmd.ProcessState.ExitCode() <= repaired {
+		if code := cmd.ProcessState.ExitCode(); 0 <= code && code <= repaired {
 			break
 		}
 		r.Logf("e2fsck %s: %s", how, out)

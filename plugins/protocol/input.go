@@ -37,8 +37,8 @@ type header struct {
 // wrong. Without a version it is of 0.1.0, says the specification.
 func parseHeader(stdin []byte) (header, error) {
 	var h header
-	err := json.Unmarshal(stdin, &h)
-	if err != nil || h.CNIVersion == "" {
+	err := json.Unmarshal(stdin, &h) // a name of another type leaves the version
+	if h.CNIVersion == "" {
 		h.CNIVersion = "0.1.0"
 	}
 	return h, err

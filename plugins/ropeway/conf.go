@@ -113,7 +113,10 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 func (c *conf) takeWishes(doc document, cniArgs string) error {
 	var w wishes
 	var args struct{ CNI struct{ MAC string } }
-	err := errors.Join(decodeSection("runtimeConfig", doc.RuntimeConfig, &w), decodeSection("args", doc.Args, &args))
+	err := decodeSection("runtimeConfig", doc.RuntimeConfig, &w)
+	if err == nil {
+		err = decodeSection("args", doc.Args, &args)
+	}
 	if err != nil {
 		return err
 	}

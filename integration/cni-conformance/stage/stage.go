@@ -71,7 +71,8 @@ func (s *Stage) note(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, line := range lines {
-		s.script = append(s.script, s.unquoted(line))
+		line = s.unquoted(line) // which may define variables in front
+		s.script = append(s.script, line)
 	}
 }
 
