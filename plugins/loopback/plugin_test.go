@@ -65,7 +65,7 @@ func newNetns(t *testing.T) string {
 func call(t *testing.T, verb, netns, conf string) (string, *types.Error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = []string{runAsPlugin + "=1", "CNI_COMMAND=" + verb, "CNI_CONTAINERID=c1", "CNI_IFNAME=lo", "CNI_NETNS=" + netns}
+	cmd.Env = []string{runAsPlugin + "=1", "GORACE=atexit_sleep_ms=0", "CNI_COMMAND=" + verb, "CNI_CONTAINERID=c1", "CNI_IFNAME=lo", "CNI_NETNS=" + netns}
 	cmd.Stdin = strings.NewReader(conf)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
