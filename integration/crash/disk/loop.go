@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ropeway-net/ropeway/statedir"
 )
 
 // Loop mounts the file system in a file on dir, until the returned function is
@@ -25,7 +27,9 @@ func Loop(path, dir, fsType string) (unmount func() error, err error) {
 
 // attach gives a file a loop device, which ends when nobody has it open.
 func attach(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	// The runtime's poller would ask this process, which serves the file, and could
+	// keep it from answering.
+	f, err := statedir.Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
