@@ -42,6 +42,10 @@ type Loop struct {
 	told    told
 	quarrel quarrel
 	pool    pool
+	// leftovers are host ports of no pod, of which some were spared in the pass
+	// at hand.
+	leftovers leftovers
+	spared    bool
 	// repaired is what the pass at hand has found changed by others.
 	repaired map[string]int
 
@@ -65,8 +69,9 @@ func New(cfg Config, k kernel.Kernel, source cluster.Source, log *slog.Logger) *
 	}
 	return &Loop{
 		cfg: cfg, kernel: k, source: source, log: log,
-		inbox: inbox{changed: make(chan struct{}, 1)},
-		pulse: newPulse(),
+		inbox:     inbox{changed: make(chan struct{}, 1)},
+		leftovers: leftovers{},
+		pulse:     newPulse(),
 		report: status.Report{
 			Node: cfg.Node, Mode: cfg.Topology.Mode,
 			Reason: "waiting for the list of nodes from " + cfg.SourceName,
@@ -183,6 +188,9 @@ func (l *Loop) step(ctx context.Context, pace *pace) {
 	}
 	l.quarrel.forget(time.Now())
 	pace.ended(err, l.quarrel.rest)
+	if l.spared {
+		pace.pods()
+	}
 }
 
 // takeNews takes over what the source said and reports whether that calls for

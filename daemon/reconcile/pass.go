@@ -48,10 +48,20 @@ func (l *Loop) pass(parent context.Context) error {
 	return err
 }
 
+// decide is [Decide], with host ports spared that may be another pod's by the time
+// of applying.
+func (l *Loop) decide(ctx context.Context, nodes []cluster.Node) (Decision, error) {
+	d, err := Decide(ctx, l.cfg, l.kernel, nodes)
+	if err == nil {
+		l.spared = l.leftovers.spare(&d, time.Now())
+	}
+	return d, err
+}
+
 // converge applies the difference until there is none, and returns the last
 // decision. A failing operation does not keep the others from being applied.
 func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, int, error) {
-	d, err := Decide(ctx, l.cfg, l.kernel, nodes)
+	d, err := l.decide(ctx, nodes)
 	if err != nil {
 		return d, 0, err
 	}
@@ -66,7 +76,7 @@ func (l *Loop) converge(ctx context.Context, nodes []cluster.Node) (Decision, in
 		if err := errors.Join(l.kernel.Apply(ctx, plan), refused); err != nil {
 			return d, len(applied.Ops), err
 		}
-		again, err := Decide(ctx, l.cfg, l.kernel, nodes)
+		again, err := l.decide(ctx, nodes)
 		if err != nil {
 			return d, len(applied.Ops), err
 		}
