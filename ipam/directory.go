@@ -245,12 +245,15 @@ func shorten(f *os.File, length int64) error {
 	return err
 }
 
+// noBoot is what stands for a boot id that cannot be one, of which no boot is.
+const noBoot = "damaged"
+
 // boot returns the boot in which the reservations were made, "" when there is
 // no telling.
 func (d directory) boot() (string, error) {
 	b, err := statedir.ReadFile(d.path(bootName), mostLineBytes)
 	if errors.Is(err, statedir.ErrNotPlain) {
-		return "none that there ever was", nil
+		return noBoot, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err

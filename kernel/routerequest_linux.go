@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -56,15 +55,6 @@ func (s *routeSocket) isLocal(ip netip.Addr) bool {
 	}
 	const rtmType = 7 // offset in struct rtmsg
 	return answers[0][rtmType] == unix.RTN_LOCAL
-}
-
-// parseAttributes reads the attributes behind the head of a message. The kernel
-// fills up each, and the library cannot do without that.
-func parseAttributes(b []byte) ([]syscall.NetlinkRouteAttr, error) {
-	if len(b)%unix.NLA_ALIGNTO != 0 {
-		return nil, errors.New("the kernel's attributes end in the midst of one")
-	}
-	return nl.ParseRouteAttr(b)
 }
 
 // parseLink reads a struct ifinfomsg and the attributes behind it.
@@ -123,6 +113,7 @@ func (e vethEnd) attributes() []*nl.RtAttr {
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(e.name)),
 		nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(e.mtu))),
 		nl.NewRtAttr(unix.IFLA_ADDRESS, e.mac[:]),
+		// For as many as there are processors the kernel takes longer, and uses one.
 		nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, nl.Uint32Attr(1)),
 		nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, nl.Uint32Attr(1)),
 	}

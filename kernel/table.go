@@ -148,6 +148,20 @@ func (t *Table) clone() *Table {
 	return c
 }
 
+// withoutElements is a copy whose sets and maps are empty.
+func (t *Table) withoutElements() *Table {
+	c := t.clone()
+	for name, s := range c.Sets {
+		s.Elements = map[netip.Prefix]struct{}{}
+		c.Sets[name] = s
+	}
+	for name, m := range c.Maps {
+		m.Elements = map[PortKey]netip.AddrPort{}
+		c.Maps[name] = m
+	}
+	return c
+}
+
 // equal says whether both tables do the same to every packet: spellings that
 // the kernel keeps as one are one.
 func (t *Table) equal(o *Table) bool { return diffTable(t, o) == nil }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netns"
@@ -112,20 +111,6 @@ func addElements(ctx context.Context, ns netns.NsHandle, structure *Table, add f
 		return false, fmt.Errorf("add elements to nftables table inet %s: %w", TableName, err)
 	}
 	return true, nil
-}
-
-// withoutElements is a copy whose sets and maps are empty.
-func (t *Table) withoutElements() *Table {
-	c := t.clone()
-	for name, s := range c.Sets {
-		s.Elements = map[netip.Prefix]struct{}{}
-		c.Sets[name] = s
-	}
-	for name, m := range c.Maps {
-		m.Elements = map[PortKey]netip.AddrPort{}
-		c.Maps[name] = m
-	}
-	return c
 }
 
 // raced says whether a transaction may have failed because it was made for

@@ -237,17 +237,3 @@ func (s *linkReports) route(m mdl.Message) Report {
 	}
 	return nothing
 }
-
-// attribute finds the last of a kind.
-func attribute(b []byte, kind uint16) (value []byte, found bool) {
-	attrs, err := parseAttributes(b)
-	if err != nil {
-		return nil, false
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == kind {
-			value, found = a.Value, true
-		}
-	}
-	return value, found
-}

@@ -239,7 +239,7 @@ const method = `- Each contender has a node of its own: a network namespace with
 - Ropeway runs beside its daemon and with the configuration list that the daemon
   wrote. Masquerading is the daemon's affair there: one rule, whatever the number
   of pods; the reference sets up rules for each pod.
-- State is on a disk with a journal, not in memory. Neither side waits until it is
+- State is on the disk that is named above, not in memory. Neither side waits until it is
   written (see the fsyncs above). Programs are copied to where they are run from, as
   installers do.
 - Contenders take turns, and the order turns round with each round. Before the next

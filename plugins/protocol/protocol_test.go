@@ -164,3 +164,13 @@ func FuzzRun(f *testing.F) {
 		}
 	})
 }
+
+func TestVersionStandsBesideANameOfTheWrongType(t *testing.T) {
+	for conf, want := range map[string]string{
+		`{"cniVersion":"0.4.0","name":{}}`: "0.4.0", `{"name":{},"cniVersion":"1.0.0"}`: "1.0.0", `{"cniVersion":4}`: "0.1.0", `{`: "0.1.0",
+	} {
+		if h, err := parseHeader([]byte(conf)); h.CNIVersion != want || err == nil {
+			t.Errorf("%s: version %q, %v; want %s and an error", conf, h.CNIVersion, err, want)
+		}
+	}
+}
