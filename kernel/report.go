@@ -1,7 +1,5 @@
 package kernel
 
-import "sync"
-
 // Report says what has changed.
 type Report int
 
@@ -14,11 +12,8 @@ const (
 	Changed
 )
 
-// reports is a channel that holds one report, the greatest.
-type reports struct {
-	mu sync.Mutex
-	c  chan Report
-}
+// reports is a channel that holds one report, the greatest. One goroutine sends.
+type reports struct{ c chan Report }
 
 func newReports() *reports { return &reports{c: make(chan Report, 1)} }
 
@@ -26,8 +21,6 @@ func (r *reports) send(report Report) {
 	if report == nothing {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	select {
 	case waiting := <-r.c:
 		report = max(report, waiting)

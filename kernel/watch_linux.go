@@ -4,17 +4,19 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"sync"
+	"time"
 
 	mdl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/ropeway-net/ropeway/coalesce"
 )
 
-// watchBuffer holds some thousand notifications. When more come at once the
-// kernel says that some were lost, which is as good as a report.
-const watchBuffer = 1 << 20 // bytes
+// watchRest is how long after a reading the next one comes. A plugin makes a pod's
+// link in less, so that it is disturbed once; whoever damages something is looked
+// for at once unless the damage follows another change that closely.
+const watchRest = 5 * time.Millisecond
 
 // routeGroups are the rtnetlink groups of a watch. Forwarding entries come
 // with neighbours; forwarding and reverse-path sysctls with netconf.
@@ -32,85 +34,48 @@ func routeGroups() uint32 {
 }
 
 // Watch implements [Kernel].
-func (c *conn) Watch(ctx context.Context) (<-chan Report, error) {
-	routes, err := c.subscribe(unix.NETLINK_ROUTE, mdl.Config{Groups: routeGroups()})
+func (c *conn) Watch(ctx context.Context) (_ <-chan Report, err error) {
+	routes, err := c.subscribe(unix.NETLINK_ROUTE, routeGroups())
 	if err != nil {
 		return nil, err
 	}
-	tables, err := c.subscribe(unix.NETLINK_NETFILTER, mdl.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)})
+	tables, err := c.subscribe(unix.NETLINK_NETFILTER, 1<<(unix.NFNLGRP_NFTABLES-1))
 	if err != nil {
-		return nil, errors.Join(err, routes.Close())
+		routes.Close()
+		return nil, err
 	}
 	links, err := c.linkReports(ctx)
 	owned, ownedErr := c.ownership(ctx)
 	if err = errors.Join(err, ownedErr); err != nil {
-		return nil, errors.Join(err, routes.Close(), tables.Close())
+		routes.Close()
+		tables.Close()
+		return nil, err
 	}
 
 	reports := newReports()
-	stop := sync.OnceFunc(func() {
-		routes.Close()
-		tables.Close()
-	})
-	forget := context.AfterFunc(ctx, stop)
-	var receivers sync.WaitGroup
-	receivers.Go(func() {
-		defer stop() // a socket that broke ends the watch, so that it can begin again
-		receive(routes, reports, func() { links.lost = true }, func(m mdl.Message) Report {
+	sources := []coalesce.Source{
+		routes.source(reports, func() { links.lost = true }, func(m mdl.Message) Report {
 			if owned.damaged(m) {
 				c.culprits.blame(m.Header.PID)
 			}
 			return links.judge(m)
-		})
-	})
-	receivers.Go(func() {
-		defer stop()
-		receive(tables, reports, func() {}, func(m mdl.Message) Report {
+		}),
+		tables.source(reports, func() {}, func(m mdl.Message) Report {
 			if !c.firewalls.concerns(m) {
 				return nothing
 			}
 			c.culprits.blame(m.Header.PID)
 			return Changed
-		})
-	})
+		}),
+	}
 	go func() {
-		receivers.Wait()
-		forget()
+		// A socket that broke ends the watch, so that it can begin again.
+		_ = coalesce.Run(ctx, watchRest, sources...)
+		routes.Close()
+		tables.Close()
 		close(reports.c)
 	}()
 	return reports.c, nil
-}
-
-func (c *conn) subscribe(family int, config mdl.Config) (*mdl.Conn, error) {
-	if c.ns.IsOpen() {
-		config.NetNS = int(c.ns)
-	}
-	socket, err := mdl.Dial(family, &config)
-	if err != nil {
-		return nil, fmt.Errorf("watch the kernel: %w", err)
-	}
-	// Without privilege the buffer stays as small as the system has it.
-	_ = socket.SetReadBuffer(watchBuffer)
-	return socket, nil
-}
-
-// receive reports until the socket is closed.
-func receive(socket *mdl.Conn, to *reports, lost func(), judge func(mdl.Message) Report) {
-	for {
-		messages, err := socket.Receive()
-		report := nothing
-		if errors.Is(err, unix.ENOBUFS) {
-			lost()
-			report = Changed
-		} else if err != nil {
-			return
-		}
-		for _, m := range messages {
-			// Every message is looked at: they keep the set of links current.
-			report = max(report, judge(m))
-		}
-		to.send(report)
-	}
 }
 
 // linkReports says what a change of something on a link is, as far as notifications
