@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -135,11 +134,11 @@ func (c *Claim) Write(r Record) error {
 	if path != c.record {
 		return fmt.Errorf("%s: the claim is for %s", path, c.record)
 	}
-	b, err := json.Marshal(r)
+	b, err := r.text()
 	if err != nil {
-		return fmt.Errorf("encode endpoint record: %w", err)
+		return err
 	}
-	if _, err := c.file.Write(append(b, '\n')); err != nil {
+	if _, err := c.file.Write(b); err != nil {
 		return err
 	}
 	if len(r.IPAM.Config) == 0 {

@@ -81,7 +81,7 @@ func HostLink(containerID, ifName string) string {
 // ParseRecord reads and checks a record; b may come from a damaged disk.
 func ParseRecord(b []byte) (Record, error) {
 	var r Record
-	if err := json.Unmarshal(b, &r); err != nil {
+	if err := r.parse(b); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return r, r.validate()

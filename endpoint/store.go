@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,11 +52,11 @@ func (s Store) Write(r Record) error {
 	if err = r.validate(); err != nil {
 		return err
 	}
-	b, err := json.Marshal(r)
+	b, err := r.text()
 	if err != nil {
-		return fmt.Errorf("encode endpoint record: %w", err)
+		return err
 	}
-	return statedir.WriteFile(path, append(b, '\n'))
+	return statedir.WriteFile(path, b)
 }
 
 // Read returns the record of one attachment, or an error that wraps

@@ -2,13 +2,13 @@ package ipam
 
 import (
 	"encoding/json"
-	"errors"
 	"net/netip"
 	"path/filepath"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/jsonobject"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -36,60 +36,50 @@ func (c Config) Dir() string { return filepath.Join(c.DataDir, c.Network) }
 
 // document is the network configuration as far as addresses go.
 type document struct {
-	Name          string          `json:"name"`
-	IPAM          json.RawMessage `json:"ipam"`
-	RuntimeConfig json.RawMessage `json:"runtimeConfig"`
-	Args          json.RawMessage `json:"args"`
+	Name                      string
+	IPAM, RuntimeConfig, Args json.RawMessage
 }
 
 // wishes are what the runtime asks for, in runtimeConfig and in args.
 type wishes struct {
-	IPs      []string            `json:"ips"`
-	IPRanges [][]json.RawMessage `json:"ipRanges"`
-	args     struct {
-		CNI struct {
-			IPs []string `json:"ips"`
-		} `json:"cni"`
-	}
+	IPs      []string
+	IPRanges json.RawMessage
+	argsIPs  []string // args.cni.ips
 }
 
 func (d document) wishes() (wishes, error) {
 	var w wishes
-	if len(d.RuntimeConfig) > 0 {
-		if err := decode(d.RuntimeConfig, &w, "runtimeConfig"); err != nil {
-			return w, err
-		}
+	if err := decode(d.RuntimeConfig, "runtimeConfig", jsonobject.Field{Name: "ips", Into: &w.IPs}, jsonobject.Field{Name: "ipRanges", Into: &w.IPRanges}); err != nil {
+		return w, err
 	}
-	if len(d.Args) > 0 {
-		if err := decode(d.Args, &w.args, "args"); err != nil {
-			return w, err
-		}
+	var cni json.RawMessage
+	if err := decode(d.Args, "args", jsonobject.Field{Name: "cni", Into: &cni}); err != nil {
+		return w, err
 	}
-	return w, nil
+	return w, decode(cni, "args.cni", jsonobject.Field{Name: "ips", Into: &w.argsIPs})
 }
 
 // section is the ipam section.
 type section struct {
-	Type       string              `json:"type"`
-	DataDir    string              `json:"dataDir"`
-	StateDir   string              `json:"stateDir"`
-	ResolvConf string              `json:"resolvConf"`
-	Routes     []json.RawMessage   `json:"routes"`
-	Ranges     [][]json.RawMessage `json:"ranges"`
+	Type, DataDir, StateDir, ResolvConf string
+	Routes, Ranges                      json.RawMessage
 	rangeSection
 }
 
-type rangeSection struct {
-	Subnet     string `json:"subnet"`
-	RangeStart string `json:"rangeStart"`
-	RangeEnd   string `json:"rangeEnd"`
-	Gateway    string `json:"gateway"`
+func (s *section) fields() []jsonobject.Field {
+	return append(s.rangeSection.fields(), []jsonobject.Field{
+		{Name: "type", Into: &s.Type}, {Name: "dataDir", Into: &s.DataDir}, {Name: "stateDir", Into: &s.StateDir},
+		{Name: "resolvConf", Into: &s.ResolvConf}, {Name: "routes", Into: &s.Routes}, {Name: "ranges", Into: &s.Ranges},
+	}...)
 }
 
-func rangeKeys() []string { return []string{"subnet", "rangeStart", "rangeEnd", "gateway"} }
+type rangeSection struct{ Subnet, RangeStart, RangeEnd, Gateway string }
 
-func sectionKeys() []string {
-	return append([]string{"type", "dataDir", "stateDir", "resolvConf", "routes", "ranges"}, rangeKeys()...)
+func (s *rangeSection) fields() []jsonobject.Field {
+	return []jsonobject.Field{
+		{Name: "subnet", Into: &s.Subnet}, {Name: "rangeStart", Into: &s.RangeStart},
+		{Name: "rangeEnd", Into: &s.RangeEnd}, {Name: "gateway", Into: &s.Gateway},
+	}
 }
 
 // ParseConfig reads the ipam section of a network configuration, what the
@@ -136,16 +126,15 @@ func ParseConfig(netconf []byte, cniArgs string, defaults []netip.Prefix) (Confi
 // ParseDir finds the network's directory, for verbs that must work whatever
 // else the configuration says by now: it looks at name and dataDir alone.
 func ParseDir(netconf []byte) (string, error) {
-	var doc struct {
-		Name string `json:"name"`
-		IPAM struct {
-			DataDir string `json:"dataDir"`
-		} `json:"ipam"`
+	doc, err := parseTop(netconf)
+	var sec section
+	if err == nil {
+		err = decode(doc.IPAM, "ipam", jsonobject.Field{Name: "dataDir", Into: &sec.DataDir})
 	}
-	if err := decode(netconf, &doc, "network configuration"); err != nil {
+	if err != nil {
 		return "", err
 	}
-	c, err := location(document{Name: doc.Name}, section{DataDir: doc.IPAM.DataDir})
+	c, err := location(doc, sec)
 	return c.Dir(), err
 }
 
@@ -161,15 +150,22 @@ func ParseStateDir(netconf []byte) (statedir.Dir, error) {
 }
 
 func parseDocument(netconf []byte) (document, section, error) {
-	var doc document
+	doc, err := parseTop(netconf)
 	var sec section
-	if err := decode(netconf, &doc, "network configuration"); err != nil {
-		return doc, sec, err
+	if err == nil {
+		err = decodeStrict(doc.IPAM, "ipam", sec.fields()...)
 	}
-	if len(doc.IPAM) == 0 {
-		return doc, sec, nil
+	return doc, sec, err
+}
+
+func parseTop(netconf []byte) (document, error) {
+	if len(netconf) == 0 {
+		return document{}, errorf(ErrDecode, "network configuration is empty; the runtime must pass it on standard input")
 	}
-	return doc, sec, decodeStrict(doc.IPAM, &sec, "ipam", sectionKeys())
+	var doc document
+	return doc, decode(netconf, "network configuration", []jsonobject.Field{
+		{Name: "name", Into: &doc.Name}, {Name: "ipam", Into: &doc.IPAM}, {Name: "runtimeConfig", Into: &doc.RuntimeConfig}, {Name: "args", Into: &doc.Args},
+	}...)
 }
 
 func location(doc document, sec section) (Config, error) {
@@ -221,19 +217,4 @@ func (c Config) gateways() []netip.Addr {
 		}
 	}
 	return all
-}
-
-// decode reads JSON; what names it in errors.
-func decode(b []byte, into any, what string) error {
-	err := json.Unmarshal(b, into)
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &wrongType) && wrongType.Field == "":
-		return errorf(ErrDecode, "%s is a JSON %s, not an object; see the plugin's documentation", what, wrongType.Value)
-	case errors.As(err, &wrongType):
-		return errorf(ErrDecode, "%s: %q holds a JSON %s, not what the key is for; see the plugin's documentation", what, wrongType.Field, wrongType.Value)
-	}
-	return errorf(ErrDecode, "%s is not valid JSON: %w", what, err)
 }

@@ -8,22 +8,6 @@ import (
 	"strings"
 )
 
-// decodeStrict reads a JSON object and refuses keys other than known, since a
-// misspelt key would silently mean its default. Keys match in any letter case,
-// because containerd writes those of capabilities with capitals.
-func decodeStrict(b []byte, into any, where string, known []string) error {
-	var keys map[string]json.RawMessage
-	if err := decode(b, &keys, where); err != nil {
-		return err
-	}
-	for key, value := range keys {
-		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, key) }) {
-			return errorf(ErrField, "unknown key %q with value %.200s in %s; known are %s", key, value, where, strings.Join(known, ", "))
-		}
-	}
-	return decode(b, into, where)
-}
-
 func parseRangeSets(w wishes, sec section, defaults []netip.Prefix) ([]RangeSet, error) {
 	sets, err := parseSets(w.IPRanges, "runtimeConfig.ipRanges")
 	if err != nil {
@@ -64,9 +48,13 @@ func defaultSets(defaults []netip.Prefix) ([]RangeSet, error) {
 	return sets, nil
 }
 
-func parseSets(raw [][]json.RawMessage, where string) ([]RangeSet, error) {
+func parseSets(raw json.RawMessage, where string) ([]RangeSet, error) {
+	var rawSets [][]json.RawMessage
+	if err := decodeList(raw, where, &rawSets); err != nil {
+		return nil, err
+	}
 	var sets []RangeSet
-	for i, rawSet := range raw {
+	for i, rawSet := range rawSets {
 		if len(rawSet) == 0 {
 			return nil, errorf(ErrConfig, "%s[%d] holds no range; give it one or remove it", where, i)
 		}
@@ -74,7 +62,7 @@ func parseSets(raw [][]json.RawMessage, where string) ([]RangeSet, error) {
 		for j, rawRange := range rawSet {
 			place := fmt.Sprintf("%s[%d][%d]", where, i, j)
 			var sec rangeSection
-			if err := decodeStrict(rawRange, &sec, place, rangeKeys()); err != nil {
+			if err := decodeStrict(rawRange, place, sec.fields()...); err != nil {
 				return nil, err
 			}
 			r, err := sec.parse(place)
@@ -136,7 +124,7 @@ func checkOverlaps(sets []RangeSet) error {
 func requestedAddrs(w wishes, cniArgs string) ([]netip.Addr, error) {
 	source, class, texts := "runtimeConfig.ips", ErrConfig, w.IPs
 	if len(texts) == 0 {
-		source, texts = "args.cni.ips", w.args.CNI.IPs
+		source, texts = "args.cni.ips", w.argsIPs
 	}
 	if len(texts) == 0 {
 		source, class, texts = "CNI_ARGS: IP", ErrEnvironment, argsIP(cniArgs)

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/ropeway-net/ropeway/jsonobject"
 )
 
 // Route is a route for the pod, passed on to the main plugin's result.
@@ -21,32 +23,29 @@ type Route struct {
 	Scope    *int
 }
 
-type routeSection struct {
-	Dst      string `json:"dst"`
-	GW       string `json:"gw"`
-	MTU      int    `json:"mtu"`
-	AdvMSS   int    `json:"advmss"`
-	Priority int    `json:"priority"`
-	Table    *int   `json:"table"`
-	Scope    *int   `json:"scope"`
-}
-
-func parseRoutes(raw []json.RawMessage) ([]Route, error) {
-	keys := []string{"dst", "gw", "mtu", "advmss", "priority", "table", "scope"}
+func parseRoutes(raw json.RawMessage) ([]Route, error) {
+	var entries []json.RawMessage
+	if err := decodeList(raw, "ipam.routes", &entries); err != nil {
+		return nil, err
+	}
 	var routes []Route
-	for i, b := range raw {
+	for i, b := range entries {
 		where := fmt.Sprintf("ipam.routes[%d]", i)
-		var sec routeSection
-		if err := decodeStrict(b, &sec, where, keys); err != nil {
+		var r Route
+		var dst, gw string
+		if err := decodeStrict(b, where, []jsonobject.Field{
+			{Name: "dst", Into: &dst}, {Name: "gw", Into: &gw}, {Name: "mtu", Into: &r.MTU}, {Name: "advmss", Into: &r.AdvMSS},
+			{Name: "priority", Into: &r.Priority}, {Name: "table", Into: &r.Table}, {Name: "scope", Into: &r.Scope},
+		}...); err != nil {
 			return nil, err
 		}
-		dst, err := netip.ParsePrefix(sec.Dst)
-		if err != nil || dst.Addr().Is4In6() {
-			return nil, errorf(ErrConfig, "%s: dst %q is no prefix such as 0.0.0.0/0", where, sec.Dst)
+		prefix, err := netip.ParsePrefix(dst)
+		if err != nil || prefix.Addr().Is4In6() {
+			return nil, errorf(ErrConfig, "%s: dst %q is no prefix such as 0.0.0.0/0", where, dst)
 		}
-		r := Route{Dst: dst.Masked(), MTU: sec.MTU, AdvMSS: sec.AdvMSS, Priority: sec.Priority, Table: sec.Table, Scope: sec.Scope}
-		if sec.GW != "" {
-			if r.Gateway, err = parseAddr(sec.GW); err != nil {
+		r.Dst = prefix.Masked()
+		if gw != "" {
+			if r.Gateway, err = parseAddr(gw); err != nil {
 				return nil, errorf(ErrConfig, "%s: gw %w", where, err)
 			}
 		}

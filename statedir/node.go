@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+
+	"github.com/ropeway-net/ropeway/jsonobject"
 )
 
 // Node is node.json: what the daemon tells the plugin about this node, so that
@@ -58,7 +60,20 @@ func (d Dir) ReadNodeOf(bootID string) (Node, error) {
 // ParseNode reads and checks the content of node.json.
 func ParseNode(b []byte) (Node, error) {
 	var n Node
-	if err := json.Unmarshal(b, &n); err != nil {
+	var podCIDRs, sources []string
+	err := jsonobject.Decode(b, []jsonobject.Field{
+		{Name: "bootID", Into: &n.BootID}, {Name: "name", Into: &n.Name}, {Name: "mode", Into: &n.Mode},
+		{Name: "podCIDRs", Into: &podCIDRs}, {Name: "mtu", Into: &n.MTU}, {Name: "sources", Into: &sources},
+	}...)
+	for _, text := range podCIDRs {
+		p, parseErr := netip.ParsePrefix(text)
+		n.PodCIDRs, err = append(n.PodCIDRs, p), errors.Join(err, parseErr)
+	}
+	for _, text := range sources {
+		a, parseErr := netip.ParseAddr(text)
+		n.Sources, err = append(n.Sources, a), errors.Join(err, parseErr)
+	}
+	if err != nil {
 		return Node{}, fmt.Errorf("not valid: %w", err)
 	}
 	if n.BootID == "" || len(n.PodCIDRs) == 0 {

@@ -100,6 +100,7 @@ func TestPureRoomsDoNotKnowTheirCallers(t *testing.T) {
 		"ipam":            {"kernel", "endpoint", "daemon", "plugins"},
 		"statedir":        {"kernel", "endpoint", "ipam", "daemon", "plugins"},
 		"endpoint":        {"ipam", "daemon", "plugins"},
+		"jsonobject":      {"kernel", "statedir", "endpoint", "ipam", "daemon", "plugins"},
 		"coalesce":        {"kernel", "statedir", "endpoint", "ipam", "daemon", "plugins"},
 		"kernel":          {"endpoint", "ipam", "statedir", "daemon", "plugins"},
 		"daemon/cluster":  {"kernel", "daemon/topology", "daemon/reconcile"},

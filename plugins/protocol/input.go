@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/jsonobject"
 	"github.com/ropeway-net/ropeway/statedir"
 )
 
@@ -28,16 +28,14 @@ func readInput(r io.Reader) ([]byte, *types.Error) {
 }
 
 // header is what a configuration says of itself, whatever else is wrong with it.
-type header struct {
-	CNIVersion string `json:"cniVersion"`
-	Name       string `json:"name"`
-}
+type header struct{ CNIVersion, Name string }
 
 // parseHeader fails where the configuration is no JSON object or its header is
 // wrong. Without a version it is of 0.1.0, says the specification.
 func parseHeader(stdin []byte) (header, error) {
 	var h header
-	err := json.Unmarshal(stdin, &h) // a name of another type leaves the version
+	// A name of another type leaves the version.
+	err := jsonobject.Decode(stdin, jsonobject.Field{Name: "cniVersion", Into: &h.CNIVersion}, jsonobject.Field{Name: "name", Into: &h.Name})
 	if h.CNIVersion == "" {
 		h.CNIVersion = "0.1.0"
 	}

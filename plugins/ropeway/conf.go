@@ -13,6 +13,7 @@ import (
 
 	"github.com/ropeway-net/ropeway/bandwidth"
 	"github.com/ropeway-net/ropeway/hostports"
+	"github.com/ropeway-net/ropeway/jsonobject"
 	"github.com/ropeway-net/ropeway/kernel"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -45,21 +46,13 @@ type conf struct {
 	raw        []byte
 }
 
-// document is the network configuration as it comes. encoding/json matches
-// keys in any letter case, on which containerd relies: it capitalises those of
-// runtimeConfig. What few calls have is read only where it is: to learn the shape
-// of a type takes the library longer than to read a document.
+// document is the network configuration as it comes. Keys match in any letter
+// case, on which containerd relies: it capitalises those of runtimeConfig.
 type document struct {
-	CNIVersion    string                `json:"cniVersion"`
-	Name          string                `json:"name"`
-	StateDir      string                `json:"stateDir"`
-	MTU           int                   `json:"mtu"`
-	PodCIDRs      []string              `json:"podCIDRs"`
-	DNS           json.RawMessage       `json:"dns"`
-	IPAM          struct{ Type string } `json:"ipam"`
-	RuntimeConfig json.RawMessage       `json:"runtimeConfig"`
-	Args          json.RawMessage       `json:"args"`
-	PrevResult    json.RawMessage       `json:"prevResult"`
+	CNIVersion, Name, StateDir, IPAMType string
+	MTU                                  int
+	PodCIDRs                             []string
+	DNS, RuntimeConfig, Args, PrevResult json.RawMessage
 }
 
 // wishes are what the runtime asks for at this call.
@@ -94,7 +87,7 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 	}
 	c := conf{
 		Name: doc.Name, CNIVersion: doc.CNIVersion, MTU: doc.MTU,
-		StateDir: stateDir(doc), IPAMType: doc.IPAM.Type, PrevResult: doc.PrevResult, raw: stdin,
+		StateDir: doc.stateDir(), IPAMType: doc.IPAMType, PrevResult: doc.PrevResult, raw: stdin,
 	}
 	if err := decodeSection("dns", doc.DNS, &c.DNS); err != nil {
 		return conf{}, err
@@ -139,13 +132,13 @@ func (c *conf) takeWishes(doc document, cniArgs string) error {
 func parseLenient(stdin []byte) (conf, error) {
 	var doc document
 	err := decode(stdin, &doc)
-	var wrongType *json.UnmarshalTypeError
+	var wrongType *jsonobject.TypeError
 	if err != nil && !errors.As(err, &wrongType) {
 		return conf{}, err
 	}
 	c := conf{
-		Name: doc.Name, CNIVersion: doc.CNIVersion, StateDir: stateDir(doc),
-		IPAMType: doc.IPAM.Type, raw: stdin,
+		Name: doc.Name, CNIVersion: doc.CNIVersion, StateDir: doc.stateDir(),
+		IPAMType: doc.IPAMType, raw: stdin,
 	}
 	if c.IPAMType == "" {
 		c.IPAMType = inProcess
@@ -156,11 +149,11 @@ func parseLenient(stdin []byte) (conf, error) {
 	return c, nil
 }
 
-func stateDir(doc document) statedir.Dir {
-	if doc.StateDir == "" {
+func (d document) stateDir() statedir.Dir {
+	if d.StateDir == "" {
 		return statedir.DefaultDir
 	}
-	return statedir.Dir(doc.StateDir)
+	return statedir.Dir(d.StateDir)
 }
 
 func (c conf) validate() error {
@@ -176,15 +169,30 @@ func (c conf) validate() error {
 }
 
 func decode(stdin []byte, doc *document) error {
-	err := json.Unmarshal(stdin, doc)
-	if err == nil {
-		return nil
+	var allocator json.RawMessage
+	err := jsonobject.Decode(stdin, []jsonobject.Field{
+		{Name: "cniVersion", Into: &doc.CNIVersion}, {Name: "name", Into: &doc.Name}, {Name: "stateDir", Into: &doc.StateDir},
+		{Name: "mtu", Into: &doc.MTU}, {Name: "podCIDRs", Into: &doc.PodCIDRs}, {Name: "dns", Into: &doc.DNS}, {Name: "ipam", Into: &allocator},
+		{Name: "runtimeConfig", Into: &doc.RuntimeConfig}, {Name: "args", Into: &doc.Args}, {Name: "prevResult", Into: &doc.PrevResult},
+	}...)
+	if err != nil {
+		err = decodeError("", err)
 	}
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
-		return wrongTypeError(wrongType.Field, wrongType)
+	if len(allocator) > 0 {
+		if typeErr := jsonobject.Decode(allocator, jsonobject.Field{Name: "type", Into: &doc.IPAMType}); typeErr != nil && err == nil {
+			err = decodeError("ipam", typeErr)
+		}
 	}
-	return failf(types.ErrDecodingFailure, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
+	return err
+}
+
+// decodeError says where in the configuration something cannot be read.
+func decodeError(section string, err error) error {
+	var wrongType *jsonobject.TypeError
+	if !errors.As(err, &wrongType) {
+		return failf(types.ErrDecodingFailure, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
+	}
+	return wrongTypeError(section, wrongType.Field, wrongType.Kind)
 }
 
 // decodeSection reads a part of a configuration that is valid JSON, if it is there.
@@ -195,7 +203,7 @@ func decodeSection(key string, text json.RawMessage, into any) error {
 	err := json.Unmarshal(text, into)
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) {
-		return wrongTypeError(strings.TrimSuffix(key+"."+wrongType.Field, "."), wrongType)
+		return wrongTypeError(key, wrongType.Field, wrongType.Value)
 	}
 	if err != nil {
 		return failf(types.ErrDecodingFailure, "network configuration: %s: %w", key, err)
@@ -203,23 +211,20 @@ func decodeSection(key string, text json.RawMessage, into any) error {
 	return nil
 }
 
-func wrongTypeError(field string, err *json.UnmarshalTypeError) error {
-	return failf(types.ErrDecodingFailure, "network configuration: %s cannot be a JSON %s: %w", field, err.Value, err)
+func wrongTypeError(section, field, kind string) error {
+	where := strings.Trim(section+"."+field, ".")
+	return failf(types.ErrDecodingFailure, "network configuration: %w; see the plugin's documentation", &jsonobject.TypeError{Field: where, Kind: kind})
 }
 
 func checkKeys(stdin []byte) error {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(stdin, &keys); err != nil {
-		return failf(types.ErrDecodingFailure, "network configuration is not a JSON object: %w", err)
-	}
 	names := knownKeys()
-	for key, value := range keys {
+	return jsonobject.Each(stdin, func(key string, value []byte) error {
 		known := slices.ContainsFunc(names, func(k string) bool { return strings.EqualFold(k, key) })
 		if !known && !strings.HasPrefix(key, "cni.dev/") {
 			return failf(types.ErrUnsupportedField, "unknown key %q with value %.200s in the network configuration; known are %s", key, value, strings.Join(names, ", "))
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func parsePodCIDRs(texts []string) ([]netip.Prefix, error) {

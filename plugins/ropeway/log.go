@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ropeway-net/ropeway/jsonobject"
 	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -31,35 +31,36 @@ func startLog(dir statedir.Dir, verb string, args *protocol.Args) *verbLog {
 	return &verbLog{dir: dir.Log(), verb: verb, args: args, start: time.Now()}
 }
 
-// logLine is a line of the log, in the form of package log/slog.
-type logLine struct {
-	Time      time.Time    `json:"time"`
-	Level     string       `json:"level"`
-	Msg       string       `json:"msg"`
-	Verb      string       `json:"verb"`
-	Container string       `json:"container"`
-	IfName    string       `json:"ifname"`
-	Took      int64        `json:"took"` // nanoseconds
-	Addresses []netip.Addr `json:"addresses,omitempty"`
-	Error     string       `json:"error,omitempty"`
-}
-
 func (l *verbLog) finish(err error) {
 	f, openErr := openLog(l.dir)
 	if openErr != nil {
 		return
 	}
 	defer func() { _ = f.Close() }()
-	line := logLine{
-		Time: time.Now().UTC(), Level: "INFO", Msg: "done", Verb: l.verb, Container: l.args.ContainerID, IfName: l.args.IfName,
-		Took: time.Since(l.start).Nanoseconds(), Addresses: l.addresses,
-	}
+	_, _ = f.Write(append(l.line(err), '\n'))
+}
+
+// line is a line of the log, in the form of package log/slog.
+func (l *verbLog) line(err error) []byte {
+	level, message := "INFO", "done"
 	if err != nil {
-		line.Level, line.Msg, line.Error = "ERROR", "failed", err.Error()
+		level, message = "ERROR", "failed"
 	}
-	if b, err := json.Marshal(line); err == nil {
-		_, _ = f.Write(append(b, '\n'))
-	}
+	return jsonobject.Write(func(w *jsonobject.Writer) {
+		w.String("time", time.Now().UTC().Format(time.RFC3339Nano))
+		w.String("level", level)
+		w.String("msg", message)
+		w.String("verb", l.verb)
+		w.String("container", l.args.ContainerID)
+		w.String("ifname", l.args.IfName)
+		w.Int("took", time.Since(l.start).Nanoseconds())
+		if len(l.addresses) > 0 {
+			jsonobject.Strings(w, "addresses", l.addresses, netip.Addr.String)
+		}
+		if err != nil {
+			w.String("error", err.Error())
+		}
+	})
 }
 
 // openLog opens the log for appending, which the kernel makes atomic for a

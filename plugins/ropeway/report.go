@@ -1,12 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/ropeway-net/ropeway/jsonobject"
 	"github.com/ropeway-net/ropeway/plugins/protocol"
 	"github.com/ropeway-net/ropeway/statedir"
 )
@@ -17,11 +17,9 @@ func reported(verb string, run func(*protocol.Args) error) func(*protocol.Args) 
 	return func(args *protocol.Args) error {
 		start := time.Now()
 		err := run(args)
-		var doc struct {
-			StateDir string `json:"stateDir"`
-		}
-		_ = json.Unmarshal(args.StdinData, &doc) // what is wrong with it the verb has said
-		stateDir(document{StateDir: doc.StateDir}).Report(statedir.Request{Verb: verb, Code: code(err), Took: time.Since(start)})
+		var doc document
+		_ = jsonobject.Decode(args.StdinData, jsonobject.Field{Name: "stateDir", Into: &doc.StateDir}) // what is wrong with it the verb has said
+		doc.stateDir().Report(statedir.Request{Verb: verb, Code: code(err), Took: time.Since(start)})
 		return err
 	}
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -11,13 +9,15 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/ropeway-net/ropeway/jsonobject"
 	"github.com/ropeway-net/ropeway/kernel"
 )
 
 func (a *attach) print(link kernel.PodLink) error {
 	a.log.addresses = link.Addresses
 	if a.previous == nil {
-		return printed(link, a.args.Netns, a.dns(), a.CNIVersion).to(a.stdout)
+		_, err := a.stdout.Write(append(printed(link, a.args.Netns, a.dns(), a.CNIVersion), '\n'))
+		return err
 	}
 	result, err := joined(a.previous, newResult(link, a.args.Netns, a.dns())).GetAsVersion(a.CNIVersion)
 	if err != nil {
@@ -26,74 +26,58 @@ func (a *attach) print(link kernel.PodLink) error {
 	return result.PrintTo(a.stdout)
 }
 
-// printedResult is what the library makes of a result that is the first of its
-// chain, for the versions of the specification from 0.3.0 on. Its types are those
-// that the JSON encoder has the least to learn about.
-type printedResult struct {
-	CNIVersion string             `json:"cniVersion"`
-	Interfaces []printedInterface `json:"interfaces"`
-	IPs        []printedIP        `json:"ips"`
-	Routes     []printedRoute     `json:"routes,omitempty"`
-	DNS        *types.DNS         `json:"dns,omitempty"`
-}
-
-type printedInterface struct {
-	Name    string `json:"name"`
-	MAC     string `json:"mac"`
-	MTU     int    `json:"mtu,omitempty"` // bytes, since 1.0.0
-	Sandbox string `json:"sandbox,omitempty"`
-}
-
-type printedIP struct {
-	Version   string `json:"version,omitempty"` // "4" or "6", before 1.0.0
-	Interface int    `json:"interface"`
-	Address   string `json:"address"`
-	Gateway   string `json:"gateway"`
-}
-
-type printedRoute struct {
-	Dst string `json:"dst"`
-	GW  string `json:"gw"`
-}
-
-func printed(link kernel.PodLink, netns string, dns types.DNS, version string) printedResult {
-	r := printedResult{
-		CNIVersion: version,
-		Interfaces: []printedInterface{
-			{Name: link.HostName, MAC: kernel.GatewayMAC().String()},
-			{Name: link.Name, MAC: link.MAC.String(), Sandbox: netns},
-		},
-	}
+// printed is what the library makes of a result that is the first of its chain,
+// for the versions of the specification from 0.3.0 on.
+func printed(link kernel.PodLink, netns string, dns types.DNS, version string) []byte {
 	early := strings.HasPrefix(version, "0.")
-	if early || !dns.IsEmpty() {
-		r.DNS = &dns
-	}
-	if !early {
-		r.Interfaces[0].MTU, r.Interfaces[1].MTU = link.MTU, link.MTU
-	}
-	for _, a := range link.Addresses {
-		ip := printedIP{Interface: 1, Address: netip.PrefixFrom(a, a.BitLen()).String(), Gateway: kernel.GatewayFor(a).String()}
-		switch {
-		case early && a.Is4():
-			ip.Version = "4"
-		case early:
-			ip.Version = "6"
+	return jsonobject.Write(func(w *jsonobject.Writer) {
+		w.String("cniVersion", version)
+		ends := []types100.Interface{
+			{Name: link.HostName, Mac: kernel.GatewayMAC().String()},
+			{Name: link.Name, Mac: link.MAC.String(), Sandbox: netns},
 		}
-		r.IPs = append(r.IPs, ip)
-	}
-	for _, dst := range link.Routes {
-		r.Routes = append(r.Routes, printedRoute{Dst: dst.String(), GW: kernel.GatewayFor(dst.Addr()).String()})
-	}
-	return r
+		jsonobject.Objects(w, "interfaces", ends, func(w *jsonobject.Writer, end types100.Interface) {
+			w.String("name", end.Name)
+			w.String("mac", end.Mac)
+			if !early && link.MTU != 0 {
+				w.Int("mtu", int64(link.MTU))
+			}
+			w.NonEmpty("sandbox", end.Sandbox)
+		})
+		jsonobject.Objects(w, "ips", link.Addresses, func(w *jsonobject.Writer, a netip.Addr) {
+			switch {
+			case early && a.Is4():
+				w.String("version", "4")
+			case early:
+				w.String("version", "6")
+			}
+			w.Int("interface", 1)
+			w.String("address", netip.PrefixFrom(a, a.BitLen()).String())
+			w.String("gateway", kernel.GatewayFor(a).String())
+		})
+		if len(link.Routes) > 0 {
+			jsonobject.Objects(w, "routes", link.Routes, func(w *jsonobject.Writer, dst netip.Prefix) {
+				w.String("dst", dst.String())
+				w.String("gw", kernel.GatewayFor(dst.Addr()).String())
+			})
+		}
+		if early || !dns.IsEmpty() {
+			w.Object("dns", func(w *jsonobject.Writer) { writeDNS(w, dns) })
+		}
+	})
 }
 
-func (r printedResult) to(w io.Writer) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
+func writeDNS(w *jsonobject.Writer, dns types.DNS) {
+	itself := func(s string) string { return s }
+	for _, list := range []struct {
+		name    string
+		entries []string
+	}{{"nameservers", dns.Nameservers}, {"search", dns.Search}, {"options", dns.Options}} {
+		if len(list.entries) > 0 {
+			jsonobject.Strings(w, list.name, list.entries, itself)
+		}
 	}
-	_, err = w.Write(append(b, '\n'))
-	return err
+	w.NonEmpty("domain", dns.Domain)
 }
 
 // joined is a result that keeps what earlier plugins of a chain made, as the
