@@ -169,7 +169,7 @@ func mountedNamespace(line string) (string, bool) {
 }
 
 func addressesIn(ctx context.Context, path string) ([]netip.Addr, error) {
-	fd, err := openNetns(path)
+	fd, err := openOtherNetns(path)
 	if err != nil {
 		return nil, err
 	}

@@ -31,15 +31,35 @@ func OpenPodNetns(path string) (*PodNetns, error) {
 		return nil, err
 	}
 	n := &PodNetns{path: path, fd: fd}
-	if n.host, err = openRouteSocket(-1); err != nil {
+	if err := n.openSockets(); err != nil {
 		n.Close()
-		return nil, fmt.Errorf("open a netlink socket: %w", err)
-	}
-	if n.pod, err = openRouteSocket(fd); err != nil {
-		n.Close()
-		return nil, fmt.Errorf("enter network namespace %s: %w%s", path, err, remedyFor(err))
+		return nil, err
 	}
 	return n, nil
+}
+
+// openSockets asks the first socket for the caller's namespace, which takes a tenth
+// of the time that a look into /proc takes.
+func (n *PodNetns) openSockets() (err error) {
+	if n.host, err = newRouteSocket(); err != nil {
+		return fmt.Errorf("open a netlink socket: %w", err)
+	}
+	own, err := unix.IoctlRetInt(n.host.fd, unix.SIOCGSKNS)
+	if err != nil {
+		return fmt.Errorf("ask for the network namespace of the process: %w%s", err, remedyFor(err))
+	}
+	defer func() { _ = unix.Close(own) }()
+	var theirs, ours unix.Stat_t
+	if err := errors.Join(unix.Fstat(n.fd, &theirs), unix.Fstat(own, &ours)); err != nil {
+		return err
+	}
+	if sameNetns(theirs, ours) {
+		return fmt.Errorf("network namespace %s: %w", n.path, ErrOwnNetns)
+	}
+	if n.pod, err = openRouteSocketIn(n.fd, own); err != nil {
+		return fmt.Errorf("enter network namespace %s: %w%s", n.path, err, remedyFor(err))
+	}
+	return nil
 }
 
 // OwnNetns identifies the caller's network namespace on this machine.
@@ -71,7 +91,7 @@ func (n *PodNetns) openReaders() (err error) {
 // CheckPodNetns says whether path can be a pod's namespace, with the errors of
 // [OpenPodNetns], without opening sockets.
 func CheckPodNetns(path string) error {
-	fd, err := openNetns(path)
+	fd, err := openOtherNetns(path)
 	if err != nil {
 		return err
 	}
@@ -115,8 +135,32 @@ func (n *PodNetns) hasLink(name string) (bool, error) {
 	return found, nil
 }
 
-// openNetns opens path and makes sure that it is a network namespace and not
-// the one of the calling thread.
+// openOtherNetns opens the namespace that path names, which must not be the one of
+// the calling thread.
+func openOtherNetns(path string) (int, error) {
+	fd, err := openNetns(path)
+	if err != nil {
+		return -1, err
+	}
+	var theirs, ours unix.Stat_t
+	if err = unix.Fstat(fd, &theirs); err == nil {
+		if err = unix.Stat(ownNetns, &ours); err != nil {
+			err = &os.PathError{Op: "stat", Path: ownNetns, Err: err}
+		}
+	}
+	if err == nil && sameNetns(theirs, ours) {
+		err = fmt.Errorf("network namespace %s: %w", path, ErrOwnNetns)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func sameNetns(a, b unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
+
+// openNetns opens path and makes sure that it is a network namespace.
 func openNetns(path string) (_ int, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -143,25 +187,7 @@ func openNetns(path string) (_ int, err error) {
 	if kind != unix.CLONE_NEWNET {
 		return -1, fmt.Errorf("network namespace %s: %w", path, ErrNotNetns)
 	}
-	own, err := isOwnNetns(fd)
-	if err != nil {
-		return -1, err
-	}
-	if own {
-		return -1, fmt.Errorf("network namespace %s: %w", path, ErrOwnNetns)
-	}
 	return fd, nil
-}
-
-func isOwnNetns(fd int) (bool, error) {
-	var given, own unix.Stat_t
-	if err := unix.Fstat(fd, &given); err != nil {
-		return false, err
-	}
-	if err := unix.Stat(ownNetns, &own); err != nil {
-		return false, &os.PathError{Op: "stat", Path: ownNetns, Err: err}
-	}
-	return given.Dev == own.Dev && given.Ino == own.Ino, nil
 }
 
 // inPod runs f on a thread that is in the pod's namespace; only what netlink

@@ -18,20 +18,10 @@ type routeSocket struct {
 	answer []byte // nil until the first
 }
 
-// openRouteSocket opens a socket in the network namespace ns, or in the caller's
-// where ns is negative.
-func openRouteSocket(ns int) (*routeSocket, error) {
-	if ns < 0 {
-		return newRouteSocket()
-	}
+// openRouteSocketIn opens a socket in the network namespace ns; own is the caller's.
+func openRouteSocketIn(ns, own int) (*routeSocket, error) {
 	runtime.LockOSThread()
-	own, err := unix.Open(ownNetns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return nil, err
-	}
-	defer func() { _ = unix.Close(own) }()
-	if err = unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return nil, err
 	}

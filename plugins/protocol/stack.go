@@ -9,13 +9,13 @@ func growStack(touched int) byte {
 	if touched == 0 {
 		return 0
 	}
-	var room [48 << 10]byte
+	var room [20 << 10]byte
 	fill(&room)
 	return room[touched]
 }
 
 //go:noinline
-func fill(room *[48 << 10]byte) {
+func fill(room *[20 << 10]byte) {
 	for i := range room {
 		room[i] = byte(i)
 	}
