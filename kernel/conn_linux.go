@@ -33,6 +33,7 @@ type conn struct {
 	// missing routing table does.
 	explained map[int]*nl.SocketHandle
 	firewalls firewallMemory
+	tables    tableMemory
 	culprits  culprits
 }
 

@@ -105,8 +105,14 @@ func (c *conn) readLinks(ctx context.Context, r *reading) error {
 	return nil
 }
 
-func (c *conn) readTable(ctx context.Context, r *reading) (err error) {
-	r.snapshot.State.Table, err = snapshotTable(ctx, c.ns)
+func (c *conn) readTable(ctx context.Context, r *reading) error {
+	t, err := openTableConn(ctx, c.ns, sendBuffer)
+	if err != nil {
+		return fmt.Errorf("read nftables table inet %s: %w", TableName, err)
+	}
+	defer t.close()
+	t.memory = &c.tables
+	r.snapshot.State.Table, err = t.settled(ctx)
 	return err
 }
 

@@ -35,7 +35,15 @@ type tableConn struct {
 	// part names the sets, maps and chains that are read; nil: all.
 	part map[string]bool
 	// empty leaves out the elements of sets and maps.
-	empty bool
+	empty  bool
+	memory *tableMemory // of the whole table; nil: none
+}
+
+// tableMemory keeps what was last read of the table: as long as the ruleset has the
+// same generation, which each change by anybody raises, it need not be read again.
+type tableMemory struct {
+	generation uint32 // 0: nothing has been read
+	table      *Table // nil: there is none
 }
 
 // openTableConn opens a socket in ns, or in the namespace of the calling
@@ -117,6 +125,9 @@ func (c *tableConn) snapshot() (*Table, error) {
 	if err != nil {
 		return nil, explainUnsupported(err)
 	}
+	if c.memory != nil && before != 0 && before == c.memory.generation {
+		return c.memory.table.clone(), nil
+	}
 	t, err := c.table()
 	if err != nil && !errors.Is(err, errInterrupted) && !errors.Is(err, unix.ENOENT) {
 		return nil, err
@@ -129,7 +140,10 @@ func (c *tableConn) snapshot() (*Table, error) {
 		return nil, errInterrupted
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
+		t, err = nil, nil
+	}
+	if err == nil && c.memory != nil {
+		*c.memory = tableMemory{before, t.clone()}
 	}
 	return t, err
 }
