@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -100,6 +101,17 @@ func (s Store) Remove(containerID, ifName string) error {
 // List returns all readable records. Damaged files do not hide the others:
 // they are named in the error, which may come together with records.
 func (s Store) List() ([]Record, error) {
+	return s.list(func([]byte) bool { return true })
+}
+
+// WithHostPorts is [Store.List] without the records that name no host port, which
+// are most and are not parsed.
+func (s Store) WithHostPorts() ([]Record, error) {
+	return s.list(func(b []byte) bool { return bytes.Contains(b, []byte(`"hostPorts"`)) })
+}
+
+// list returns the records whose text is wanted.
+func (s Store) list(wanted func([]byte) bool) ([]Record, error) {
 	names, err := s.names()
 	if err != nil {
 		return nil, err
@@ -114,6 +126,9 @@ func (s Store) List() ([]Record, error) {
 		b, err := statedir.ReadFile(path, mostBytes)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // detached meanwhile
+		}
+		if err == nil && !wanted(b) {
+			continue
 		}
 		var r Record
 		if err == nil {

@@ -206,3 +206,24 @@ func FuzzParseRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestRecordsWithHostPortsAreListedAlone(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	with := full()
+	without := record("other", "eth0")
+	for _, r := range []Record{with, without} {
+		if err := s.Write(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "damaged-eth0.json"), []byte(`{"hostPorts"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := s.WithHostPorts()
+	if len(listed) != 1 || listed[0].ContainerID != with.ContainerID {
+		t.Errorf("%+v", listed)
+	}
+	if !errors.Is(err, ErrDamaged) {
+		t.Errorf("error %v", err)
+	}
+}

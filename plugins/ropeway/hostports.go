@@ -26,7 +26,7 @@ func (a *attach) claimHostPorts(ctx context.Context) error {
 	defer unlock()
 	// A record that cannot be read claims nothing: its pod cannot be named,
 	// and nobody but its DEL, which needs no record, can end that.
-	records, _ := store.List()
+	records, _ := store.WithHostPorts()
 	taken := hostports.Index[endpoint.Record]{}
 	for _, r := range records {
 		if r.BootID != a.record.BootID || r.ContainerID == a.record.ContainerID && r.IfName == a.record.IfName {
