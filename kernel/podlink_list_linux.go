@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -65,4 +66,30 @@ func HostEnds(ctx context.Context) ([]HostEnd, error) {
 		}
 	}
 	return ends, nil
+}
+
+// StrayShapers names the host ends that are not there, or not in use, although the
+// device that shapes what comes from their pods is. ADD makes it after the link.
+func StrayShapers(ctx context.Context) ([]string, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	defer h.Close()
+	links, err := dump(ctx, "links", h.LinkList)
+	if err != nil {
+		return nil, err
+	}
+	inUse := map[string]bool{}
+	for _, l := range links {
+		inUse[l.Attrs().Name] = l.Attrs().Group != RetiredGroup
+	}
+	var strays []string
+	for name, used := range inUse {
+		if used && isShaperLink(name) && !inUse[shapedLink(name)] {
+			strays = append(strays, shapedLink(name))
+		}
+	}
+	slices.Sort(strays)
+	return strays, nil
 }

@@ -13,10 +13,16 @@ import (
 )
 
 // removeOrphans removes what no readable record names: records that are damaged,
-// links whose record somebody removed, and ports that lead to no pod. What may
-// belong to another network, whose list this GC does not have, stays.
+// links whose record somebody removed, shapers whose link is gone, and ports that
+// lead to no pod. What may belong to another network, whose list this GC does not
+// have, stays. The kernel is asked before the records and claims are, so that what
+// an ADD makes meanwhile is known by its claim.
 func removeOrphans(ctx context.Context, c conf, valid []ipam.Attachment, bootID string) error {
 	store := endpoint.Store{Dir: c.StateDir.Endpoints()}
+	shapers, err := kernel.StrayShapers(ctx)
+	if err != nil {
+		return err
+	}
 	ends, err := kernel.HostEnds(ctx)
 	if err != nil {
 		return err
@@ -43,6 +49,12 @@ func removeOrphans(ctx context.Context, c conf, valid []ipam.Attachment, bootID 
 	for _, e := range o.ends {
 		if !o.kept[e.Name] && (e.IsOf(c.Name) || e.IsNobodys()) {
 			errs = append(errs, o.removeLink(ctx, e.Name))
+		}
+	}
+	for _, link := range shapers {
+		if !o.kept[link] {
+			_, err := kernel.RetireShaperLink(link)
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(append(errs, o.closeStrangersPorts(ctx))...)

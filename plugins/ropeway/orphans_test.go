@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ropeway-net/ropeway/endpoint"
+	"github.com/ropeway-net/ropeway/kernel"
 )
 
 // gc runs GC with a list of attachments, each with interface eth0.
@@ -51,6 +52,11 @@ func TestGCRemovesWhatNoRecordNames(t *testing.T) {
 		"a link of ours by hand": func(n *testNode) error {
 			ip(n.t, n.netns, "link", "add", endpoint.HostLink("hand", "eth0"), "type", "veth", "peer", "name", "gone")
 			return nil
+		},
+		"a shaper without a link": func(n *testNode) error {
+			ip(n.t, n.netns, "link", "add", kernel.ShaperLink(endpoint.HostLink("stale", "eth0")), "type", "ifb")
+			ip(n.t, n.netns, "link", "del", endpoint.HostLink("stale", "eth0"))
+			return os.Remove(record(n))
 		},
 		"a port to nobody": func(n *testNode) error {
 			command(n.t, n.netns, "nft", "add element inet ropeway host-ports4 { tcp . 7777 : 10.99.0.77 . 80 }; add element inet ropeway hairpin4 { 10.99.0.88 . 10.99.0.88 }")
