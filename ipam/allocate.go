@@ -32,6 +32,11 @@ func (d directory) allocate(ctx context.Context, cfg Config, holder Attachment) 
 	if err := d.remove(p.torn); err != nil {
 		return nil, err
 	}
+	links := holders{d}
+	complete := links.areComplete()
+	if complete {
+		links.set(holder, addrs)
+	}
 	if err := d.publish(holder, addrs); err != nil {
 		return nil, err
 	}
@@ -43,13 +48,16 @@ func (d directory) allocate(ctx context.Context, cfg Config, holder Attachment) 
 			return nil, errors.Join(err, d.remove(addrs))
 		}
 	}
+	if complete {
+		links.follow()
+	}
 	return given, nil
 }
 
-// checkUnique refuses a second allocation for one attachment. Having read every
-// reservation it also frees those that a crash left torn.
+// checkUnique refuses a second allocation for one attachment. Where it has read
+// every reservation it also frees those that a crash left torn.
 func (d directory) checkUnique(ctx context.Context, holder Attachment) error {
-	c, err := d.scan(ctx)
+	c, err := d.heldBy(ctx, holder)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,12 @@
 //
 // A network's directory holds
 //
-//	<address>             a reservation: container ID, CR LF, interface name
-//	last_reserved_ip.<n>  where range set n goes on, so that a freed address rests
-//	lock                  held with flock(2) while any of this changes
-//	boot_id               the boot in which reservations of mode 0400 were made
+//	<address>                 a reservation: container ID, CR LF, interface name
+//	last_reserved_ip.<n>      where range set n goes on, so that a freed address rests
+//	last_reserved_ip.free     some free addresses of a nearly full network
+//	last_reserved_ip.holders  from an attachment to its addresses, see holders.go
+//	lock                      held with flock(2) while any of this changes
+//	boot_id                   the boot in which reservations of mode 0400 were made
 //
 // A reservation appears whole or not at all: it is written under another name
 // and then linked to the names of all its addresses, so that the families of a

@@ -68,7 +68,8 @@ func (s *Store) Allocate(ctx context.Context, cfg Config, containerID, ifName st
 
 // Release gives back what the attachment holds and returns it. Nothing held is
 // no error. With hint, the addresses that the attachment is known to have had,
-// only these are looked at; without, every reservation is.
+// only these are looked at; without, every reservation is, unless the attachment's
+// can be found.
 func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ...netip.Addr) ([]netip.Addr, error) {
 	holder := Attachment{containerID, ifName}
 	var released []netip.Addr
@@ -77,13 +78,14 @@ func (s *Store) Release(ctx context.Context, containerID, ifName string, hint ..
 		if err := s.enterBoot(ctx); err != nil && !errors.Is(err, errBootNotWritten) {
 			return err
 		}
-		c, err := d.contentsOf(ctx, hint)
+		c, err := d.contentsFor(ctx, holder, hint)
 		d.removeTemp(c.temp) // a killed ADD left it, of this attachment perhaps
 		held := addrsOf(c.held, holder)
 		if len(held) > 0 {
 			// A file beside them that is damaged is not ours to report.
 			err = errors.Join(d.remove(held), s.settle(nil))
 			d.addHints(held)
+			holders{d}.forget(holder)
 		}
 		if err == nil {
 			released = held
@@ -118,6 +120,7 @@ func (s *Store) GC(ctx context.Context, keep []Attachment) ([]Reservation, error
 			}
 		}
 		d.removeTemp(c.temp)
+		holders{d}.drop() // who needs it makes it anew
 		return errors.Join(err, d.remove(stale), s.settle(nil))
 	})
 	if err != nil {
@@ -169,6 +172,7 @@ func (s *Store) enterBoot(ctx context.Context) error {
 		return err
 	}
 	s.dir.removeTemp(c.temp)
+	holders{s.dir}.drop()
 	kept, stale, err := s.dir.divide(c.held, made)
 	if err != nil {
 		return err
@@ -225,15 +229,26 @@ func addressesOf(given []Allocation) []netip.Addr {
 	return addrs
 }
 
-// contentsOf reads the reservations of hint, or the whole directory where hint
-// is empty.
-func (d directory) contentsOf(ctx context.Context, hint []netip.Addr) (contents, error) {
-	if len(hint) == 0 {
-		return d.scan(ctx)
+// contentsFor reads the reservations of hint or, without, those that are found by
+// their holder. When the attachment has none of these it reads all: to leak what
+// somebody put there by hand would be worse than to be slow.
+func (d directory) contentsFor(ctx context.Context, holder Attachment, hint []netip.Addr) (contents, error) {
+	if len(hint) > 0 {
+		return d.readEach(hint)
 	}
+	if h := (holders{d}); h.areComplete() {
+		if c, err := d.readEach(h.find(holder)); len(addrsOf(c.held, holder)) > 0 {
+			return c, err
+		}
+	}
+	return d.scan(ctx)
+}
+
+// readEach reads the reservations of some addresses.
+func (d directory) readEach(addrs []netip.Addr) (contents, error) {
 	var c contents
 	var errs []error
-	for _, a := range hint {
+	for _, a := range addrs {
 		holder, ok, err := d.read(a)
 		if ok {
 			c.held = append(c.held, Reservation{a, holder})

@@ -7,7 +7,7 @@ func comparisons(b binaries) []comparison {
 	return append([]comparison{
 		attachComparison(b), dualComparison(b), dualOverSingleComparison(b),
 		masqueradeComparison(b), hostPortComparison(b), statusComparison(b),
-		reservationComparison(b), withoutDaemonComparison(b), versionComparison(b),
+		reservationComparison(b), allocatorComparison(b), withoutDaemonComparison(b), versionComparison(b),
 	}, parallelComparisons(b)...)
 }
 

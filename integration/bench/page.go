@@ -121,7 +121,8 @@ A case without a suffix is set against ptp, which wires pods the way Ropeway doe
 uses iptables by itself, ` + "`-at-N`" + ` in a network that holds N addresses against our
 own with 10, ` + "`-at-N-vs-ptp`" + ` against ptp in the same state, ` + "`-without-daemon`" + ` while
 ropewayd is dead. ` + "`until-gone`" + ` lasts from the start of DEL until the kernel has
-deleted the pod's link, whoever deletes it. ` + "`version`" + ` is against an empty Go program.
+deleted the pod's link, whoever deletes it. ` + "`ipam-`" + ` is the IPAM plugin by itself,
+ropeway-ipam against host-local. ` + "`version`" + ` is against an empty Go program.
 `
 
 const crowdsExplained = `So many ADD at once, then as many DEL; rounds of 64, 96 and 256 pods. Times are of

@@ -23,6 +23,8 @@ func targets() map[string]target {
 		"add-parallel-8":       {least: 2},
 		"add-parallel-256":     {flawless: true},
 		"add-at-60000":         {most: 2},
+		"ipam-add-at-60000":    {most: 2},
+		"ipam-del-at-60000":    {most: 2},
 		"version":              {most: 2},
 	}
 }

@@ -181,14 +181,15 @@ func TestCollectFreesWhatNoDelCameForAndNothingElse(t *testing.T) {
 	n.put("198.18.77.50", "killed\r\neth0")
 	n.put("198.18.77.51", "young\r\neth0")
 	n.put("198.18.77.52", "")
-	n.put("192.0.2.1", "elsewhere\r\neth0")
-	n.age("198.18.77.50", "192.0.2.1")
+	// An address of no range, and of no other test whose namespaces are on the machine.
+	n.put("198.18.88.1", "elsewhere\r\neth0")
+	n.age("198.18.77.50", "198.18.88.1")
 
 	same(t, "in use", map[string]leases.Use{
 		"198.18.77.2": leases.InUse, "198.18.77.3": leases.Unused, "198.18.77.50": leases.Unused, "198.18.77.51": leases.Unsure,
-		"198.18.77.52": leases.Unused, "192.0.2.1": leases.Unused,
+		"198.18.77.52": leases.Unused, "198.18.88.1": leases.Unused,
 	}, uses(n.inspect()))
-	same(t, "freed", []string{"192.0.2.1", "198.18.77.3", "198.18.77.50", "198.18.77.52"}, n.collect())
+	same(t, "freed", []string{"198.18.77.3", "198.18.77.50", "198.18.77.52", "198.18.88.1"}, n.collect())
 	same(t, "left", []string{"198.18.77.2", "198.18.77.51"}, n.reservations())
 	n.must(call{"ropeway", "DEL", "dead", "", n.new()})
 	n.must(call{"ropeway", "CHECK", "alive", alive, withPrevious(n.new(), answer{raw: []byte(`{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"` + alive + `"}],"ips":[{"address":"198.18.77.2/32","interface":0}]}`)})})
