@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/ropeway-net/ropeway/bandwidth"
@@ -98,7 +99,7 @@ func (r Record) validate() error {
 	case r.BootID == "":
 		return fmt.Errorf("%w: no boot ID", ErrDamaged)
 	}
-	for _, a := range r.Addresses {
+	for _, a := range slices.Concat(r.Addresses, r.Sources) {
 		if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
 			return fmt.Errorf("%w: address %q", ErrDamaged, a)
 		}

@@ -11,11 +11,12 @@ import (
 	"github.com/ropeway-net/ropeway/jsonobject"
 )
 
-// text is the record as its file holds it, as encoding/json would write it. What
-// few pods have is left to that.
+// text is the record as its file holds it, which encoding/json, of whichever version
+// of Ropeway, reads alike; the tags of Record hold the two together in a test. What
+// few pods have is left to encoding/json.
 func (r Record) text() ([]byte, error) {
 	mac, err := r.MAC.MarshalText()
-	rare := []error{err}
+	errs := []error{err}
 	b := jsonobject.Write(func(w *jsonobject.Writer) {
 		w.String("bootID", r.BootID)
 		w.String("containerID", r.ContainerID)
@@ -35,7 +36,7 @@ func (r Record) text() ([]byte, error) {
 				return
 			}
 			b, err := json.Marshal(value)
-			rare = append(rare, err)
+			errs = append(errs, err)
 			w.Raw(name, b)
 		}
 		rarely("hostPorts", len(r.HostPorts) > 0, r.HostPorts)
@@ -45,7 +46,7 @@ func (r Record) text() ([]byte, error) {
 		w.Object("ipam", r.IPAM.write)
 		w.String("created", r.Created.Format(time.RFC3339Nano))
 	})
-	if err := errors.Join(rare...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("encode endpoint record: %w", err)
 	}
 	return append(b, '\n'), nil
@@ -88,8 +89,7 @@ func (r *Record) parse(b []byte) error {
 		whole(hostPorts, &r.HostPorts), whole(dns, &r.DNS), whole(limits, &r.Bandwidth),
 	}
 	if created != "" {
-		r.Created, err = time.Parse(time.RFC3339, created)
-		errs = append(errs, err)
+		errs = append(errs, r.Created.UnmarshalText([]byte(created)))
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -67,6 +68,32 @@ func TestNoFieldIsForgotten(t *testing.T) {
 		}
 		if d := diff(want, got); d != "" {
 			t.Errorf("%s: read (-encoding/json +ours):\n%s", name, d)
+		}
+	}
+}
+
+// The text of a record as encoding/json wrote it, which an update finds.
+func TestRecordOfAnEarlierVersionIsRead(t *testing.T) {
+	link := HostLink("abc", "eth0")
+	const head = `{"bootID":"b","containerID":"abc","ifName":"eth0","network":"demo","netns":"/run/netns/\u003ca\u003e","pod":{},"hostLink":"`
+	for _, tt := range []struct {
+		tail string
+		ok   bool
+	}{
+		{`","mac":"02:00:5e:10:00:01","mtu":1450,"addresses":["10.1.0.2"],"ipam":{"type":"ropeway-ipam","dataDir":"/d"},"created":"2026-11-28T01:02:03.456Z"}`, true},
+		{`","mac":"","mtu":0,"addresses":null,"ipam":{"type":""},"created":"0001-01-01T00:00:00Z"}`, true},
+		{`"}`, true},
+		{`","created":"yesterday"}`, false},
+		{`","mac":"x"}`, false},
+		{`","sources":["10.1.0.1%eth0"]}`, false},
+		{`","addresses":["x"]}`, false},
+		{`","hostPorts":[{"hostPort":80}]}`, false},
+		{`","pod":[]}`, false},
+		{`","ipam":7}`, false},
+	} {
+		r, err := ParseRecord([]byte(head + link + tt.tail))
+		if (err == nil) != tt.ok || tt.ok && r.Netns != "/run/netns/<a>" || !tt.ok && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %+v, %v", tt.tail, r, err)
 		}
 	}
 }

@@ -43,16 +43,20 @@ type document struct {
 // wishes are what the runtime asks for, in runtimeConfig and in args.
 type wishes struct {
 	IPs      []string
-	IPRanges json.RawMessage
+	IPRanges [][]json.RawMessage
 	argsIPs  []string // args.cni.ips
 }
 
 func (d document) wishes() (wishes, error) {
 	var w wishes
-	if err := decode(d.RuntimeConfig, "runtimeConfig", jsonobject.Field{Name: "ips", Into: &w.IPs}, jsonobject.Field{Name: "ipRanges", Into: &w.IPRanges}); err != nil {
+	var ranges, cni json.RawMessage
+	err := decode(d.RuntimeConfig, "runtimeConfig", jsonobject.Field{Name: "ips", Into: &w.IPs}, jsonobject.Field{Name: "ipRanges", Into: &ranges})
+	if err == nil {
+		err = decodeList(ranges, "runtimeConfig.ipRanges", &w.IPRanges)
+	}
+	if err != nil {
 		return w, err
 	}
-	var cni json.RawMessage
 	if err := decode(d.Args, "args", jsonobject.Field{Name: "cni", Into: &cni}); err != nil {
 		return w, err
 	}
@@ -62,15 +66,24 @@ func (d document) wishes() (wishes, error) {
 // section is the ipam section.
 type section struct {
 	Type, DataDir, StateDir, ResolvConf string
-	Routes, Ranges                      json.RawMessage
+	Routes                              []json.RawMessage
+	Ranges                              [][]json.RawMessage
 	rangeSection
 }
 
-func (s *section) fields() []jsonobject.Field {
-	return append(s.rangeSection.fields(), []jsonobject.Field{
+func (s *section) decode(text []byte) error {
+	var routes, ranges json.RawMessage
+	err := decodeStrict(text, "ipam", append([]jsonobject.Field{
 		{Name: "type", Into: &s.Type}, {Name: "dataDir", Into: &s.DataDir}, {Name: "stateDir", Into: &s.StateDir},
-		{Name: "resolvConf", Into: &s.ResolvConf}, {Name: "routes", Into: &s.Routes}, {Name: "ranges", Into: &s.Ranges},
-	}...)
+		{Name: "resolvConf", Into: &s.ResolvConf}, {Name: "routes", Into: &routes}, {Name: "ranges", Into: &ranges},
+	}, s.rangeSection.fields()...)...)
+	if err == nil {
+		err = decodeList(routes, "ipam.routes", &s.Routes)
+	}
+	if err == nil {
+		err = decodeList(ranges, "ipam.ranges", &s.Ranges)
+	}
+	return err
 }
 
 type rangeSection struct{ Subnet, RangeStart, RangeEnd, Gateway string }
@@ -153,19 +166,16 @@ func parseDocument(netconf []byte) (document, section, error) {
 	doc, err := parseTop(netconf)
 	var sec section
 	if err == nil {
-		err = decodeStrict(doc.IPAM, "ipam", sec.fields()...)
+		err = sec.decode(doc.IPAM)
 	}
 	return doc, sec, err
 }
 
 func parseTop(netconf []byte) (document, error) {
-	if len(netconf) == 0 {
-		return document{}, errorf(ErrDecode, "network configuration is empty; the runtime must pass it on standard input")
-	}
 	var doc document
-	return doc, decode(netconf, "network configuration", []jsonobject.Field{
+	return doc, decodeError("", jsonobject.Decode(netconf, []jsonobject.Field{
 		{Name: "name", Into: &doc.Name}, {Name: "ipam", Into: &doc.IPAM}, {Name: "runtimeConfig", Into: &doc.RuntimeConfig}, {Name: "args", Into: &doc.Args},
-	}...)
+	}...))
 }
 
 func location(doc document, sec section) (Config, error) {

@@ -9,18 +9,18 @@ import (
 	"github.com/ropeway-net/ropeway/jsonobject"
 )
 
-// decode reads a JSON object, which may be absent; what names it in errors.
-func decode(b []byte, what string, fields ...jsonobject.Field) error {
+// decode reads a section of the network configuration, which may be absent.
+func decode(b []byte, section string, fields ...jsonobject.Field) error {
 	if len(b) == 0 {
 		return nil
 	}
-	return decodeError(what, jsonobject.Decode(b, fields...))
+	return decodeError(section, jsonobject.Decode(b, fields...))
 }
 
 // decodeStrict refuses keys other than those of fields, since a misspelt key
 // would silently mean its default. Keys match in any letter case, because
 // containerd writes those of capabilities with capitals.
-func decodeStrict(b []byte, what string, fields ...jsonobject.Field) error {
+func decodeStrict(b []byte, section string, fields ...jsonobject.Field) error {
 	if len(b) == 0 {
 		return nil
 	}
@@ -32,37 +32,39 @@ func decodeStrict(b []byte, what string, fields ...jsonobject.Field) error {
 		for _, f := range fields {
 			known = append(known, f.Name)
 		}
-		return errorf(ErrField, "unknown key %q with value %.200s in %s; known are %s", key, value, what, strings.Join(known, ", "))
+		return errorf(ErrField, "unknown key %q with value %.200s in %s; known are %s", key, value, section, strings.Join(known, ", "))
 	})
 	if errors.Is(err, ErrField) {
 		return err
 	}
 	if err != nil {
-		return decodeError(what, err)
+		return decodeError(section, err)
 	}
-	return decode(b, what, fields...)
+	return decode(b, section, fields...)
 }
 
-// decodeList reads a JSON list of any entries, which may be absent.
-func decodeList(b []byte, what string, into any) error {
+// decodeList reads a list of any entries, which may be absent.
+func decodeList(b []byte, section string, into any) error {
 	if len(b) == 0 {
 		return nil
 	}
 	err := json.Unmarshal(b, into)
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) {
-		err = &jsonobject.TypeError{Field: what, Kind: wrongType.Value}
+		err = jsonobject.FromStandard(wrongType)
 	}
-	return decodeError("network configuration", err)
+	return decodeError(section, err)
 }
 
-func decodeError(what string, err error) error {
+// decodeError says where in the configuration something cannot be read; nil is no
+// error.
+func decodeError(section string, err error) error {
 	var wrongType *jsonobject.TypeError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType):
-		return errorf(ErrDecode, "%s: %w; see the plugin's documentation", what, err)
+		return errorf(ErrDecode, "network configuration: %w; correct it", wrongType.In(section))
 	}
-	return errorf(ErrDecode, "%s is not valid JSON: %w", what, err)
+	return errorf(ErrDecode, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
 }

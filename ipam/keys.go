@@ -48,13 +48,9 @@ func defaultSets(defaults []netip.Prefix) ([]RangeSet, error) {
 	return sets, nil
 }
 
-func parseSets(raw json.RawMessage, where string) ([]RangeSet, error) {
-	var rawSets [][]json.RawMessage
-	if err := decodeList(raw, where, &rawSets); err != nil {
-		return nil, err
-	}
+func parseSets(raw [][]json.RawMessage, where string) ([]RangeSet, error) {
 	var sets []RangeSet
-	for i, rawSet := range rawSets {
+	for i, rawSet := range raw {
 		if len(rawSet) == 0 {
 			return nil, errorf(ErrConfig, "%s[%d] holds no range; give it one or remove it", where, i)
 		}

@@ -23,13 +23,9 @@ type Route struct {
 	Scope    *int
 }
 
-func parseRoutes(raw json.RawMessage) ([]Route, error) {
-	var entries []json.RawMessage
-	if err := decodeList(raw, "ipam.routes", &entries); err != nil {
-		return nil, err
-	}
+func parseRoutes(raw []json.RawMessage) ([]Route, error) {
 	var routes []Route
-	for i, b := range entries {
+	for i, b := range raw {
 		where := fmt.Sprintf("ipam.routes[%d]", i)
 		var r Route
 		var dst, gw string

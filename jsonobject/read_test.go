@@ -42,6 +42,7 @@ func readable() []string {
 	return []string{
 		`{}`, ` null `, `{"text":"a","int":1,"list":["a","b"],"raw":{"a":[1, 2]}}`,
 		`{"TEXT":"a","Int":-7,"LIST":[],"rAw":null}`, `{"text":null,"int":null,"list":null}`,
+		`{"text":"a","text":null,"int":1,"int":null,"some":1,"some":null,"list":["a"],"list":null,"raw":1,"raw":null}`,
 		`{"text":"a","text":"b"}`, `{"text":"\u00e9\n\ud83d\ude00\"\\"}`, "{\"text\":\"\xff\"}", `{"text":"\ud800"}`,
 		`{"some":0}`, `{"some":null}`, `{"other":{"text":"inner"},"more":[{"int":2}]}`, "\n{ \"int\" :\t12 }\n", `{"int":-0}`, `{"raw":"s"}`, `{"":1}`,
 	}
@@ -49,20 +50,20 @@ func readable() []string {
 
 func TestWrongTypesAreNamedAndTheRestIsRead(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"text":1.5,"int":2}`:         "text cannot be a JSON number 1.5",
-		`{"int":2,"text":{}}`:          "text cannot be a JSON object",
-		`{"text":["a"],"int":2}`:       "text cannot be a JSON array",
-		`{"text":true,"int":2}`:        "text cannot be a JSON bool",
-		`{"some":"1","int":2}`:         "some cannot be a JSON string",
-		`{"list":"a","int":2}`:         "list cannot be a JSON string",
-		`{"list":[1],"int":2}`:         "list cannot be a JSON number 1",
-		`{"text":1,"list":2,"int":2}`:  "text cannot be a JSON number 1",
-		`{"int":1e3,"int":2}`:          "int cannot be a JSON number 1e3",
-		`{"int":1.0,"int":2}`:          "int cannot be a JSON number 1.0",
-		`{"int":9223372036854775808}`:  "int cannot be a JSON number 9223372036854775808",
-		`[{"int":2}]`:                  "a JSON array is no object",
-		`"text"`:                       "a JSON string is no object",
-		`{"int":"2","int":2,"x":null}`: "int cannot be a JSON string",
+		`{"text":1.5,"int":2}`:         "text is a JSON number 1.5, not a string",
+		`{"int":2,"text":{}}`:          "text is a JSON object, not a string",
+		`{"text":["a"],"int":2}`:       "text is a JSON array, not a string",
+		`{"text":true,"int":2}`:        "text is a JSON bool, not a string",
+		`{"some":"1","int":2}`:         "some is a JSON string, not an integer",
+		`{"list":"a","int":2}`:         "list is a JSON string, not a list of strings",
+		`{"list":["a",1],"int":2}`:     "list[1] is a JSON number 1, not a string",
+		`{"text":1,"list":2,"int":2}`:  "text is a JSON number 1, not a string",
+		`{"int":1e3,"int":2}`:          "int is a JSON number 1e3, not an integer",
+		`{"int":1.0,"int":2}`:          "int is a JSON number 1.0, not an integer",
+		`{"int":9223372036854775808}`:  "int is a JSON number 9223372036854775808, not an integer",
+		`[{"int":2}]`:                  "it is a JSON array, not an object",
+		`"text"`:                       "it is a JSON string, not an object",
+		`{"int":"2","int":2,"x":null}`: "int is a JSON string, not an integer",
 	} {
 		var s sample
 		err := Decode([]byte(text), s.fields()...)
@@ -86,6 +87,29 @@ func TestWhatIsNoJSONIsAnErrorOfNoType(t *testing.T) {
 		var wrong *TypeError
 		if err == nil || errors.As(err, &wrong) {
 			t.Errorf("%.40s: %v", text, err)
+		}
+	}
+}
+
+func TestErrorOfASectionNamesIt(t *testing.T) {
+	inner := &TypeError{Field: "b", Kind: "bool", Want: "a string"}
+	for want, err := range map[string]error{
+		"a.b is a JSON bool, not a string":   inner.In("a"),
+		"b is a JSON bool, not a string":     inner.In(""),
+		"a is a JSON bool, not a string":     (&TypeError{Kind: "bool", Want: "a string"}).In("a"),
+		"x.a.b is a JSON bool, not a string": inner.In("a").In("x"),
+	} {
+		if err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"text":1}`: "text is a JSON number, not a string", `{"int":"a"}`: "int is a JSON string, not an integer",
+		`{"list":{}}`: "list is a JSON object, not a list", `1`: "it is a JSON number, not an object",
+	} {
+		var wrong *json.UnmarshalTypeError
+		if err := json.Unmarshal([]byte(text), &sample{}); !errors.As(err, &wrong) || FromStandard(wrong).Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }
@@ -137,8 +161,8 @@ func FuzzDecode(f *testing.F) {
 		if (wantErr == nil) != (err == nil) {
 			t.Fatalf("error %v, encoding/json's %v", err, wantErr)
 		}
-		// Of a list that comes twice encoding/json keeps entries where null follows.
-		if err != nil || bytes.Contains(bytes.ToLower(text), []byte("null")) {
+		// Of a list that comes twice encoding/json keeps an entry where null follows.
+		if err != nil || bytes.Contains(text, []byte("[")) && bytes.Contains(text, []byte("null")) {
 			return
 		}
 		if d := cmp.Diff(want, got); d != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -20,6 +21,11 @@ func TestNodeThatIsWrittenIsReadBack(t *testing.T) {
 		BootID: "boot", Name: "n1", Mode: "vxlan", MTU: 1450,
 		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("fd01::/64")},
 		Sources:  []netip.Addr{netip.MustParseAddr("10.1.0.1")},
+	}
+	for i := range reflect.TypeFor[Node]().NumField() {
+		if reflect.ValueOf(want).Field(i).IsZero() {
+			t.Errorf("%s is missing in the node of this test", reflect.TypeFor[Node]().Field(i).Name)
+		}
 	}
 	if err := d.WriteNode(want); err != nil {
 		t.Fatal(err)

@@ -67,6 +67,17 @@ func TestOnlyKernelTalksToLinux(t *testing.T) {
 	}
 }
 
+func TestOneDoorToJSONText(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for _, imported := range p.Imports {
+			allowed := p.ImportPath == "jsonobject" && strings.HasSuffix(imported, "/jsontext")
+			if strings.HasPrefix(imported, "github.com/go-json-experiment/") && !allowed {
+				t.Errorf("%s imports %s; only jsonobject does, and only its grammar", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
 func TestPluginsLinkNeitherKubernetesNorHTTP(t *testing.T) {
 	for _, p := range listPackages(t) {
 		if !strings.HasPrefix(p.ImportPath, "plugins/") {

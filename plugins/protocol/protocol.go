@@ -16,6 +16,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/ropeway-net/ropeway/jsonobject"
 )
 
 // Main runs the verb that the environment names and ends the process with code
@@ -103,7 +105,11 @@ func (p Program) run(command string, in Process, spoken *string) *types.Error {
 	if err != nil {
 		return err
 	}
-	if confErr != nil {
+	var wrongType *jsonobject.TypeError
+	switch {
+	case errors.As(confErr, &wrongType) && wrongType.Field != "":
+		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network configuration: %v; correct it", confErr), "")
+	case confErr != nil:
 		return types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network configuration: %v; it must be one JSON object: check it with: python3 -m json.tool", confErr), "")
 	}
 	if err := checkName(conf.Name); err != nil {

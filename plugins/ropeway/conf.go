@@ -189,10 +189,10 @@ func decode(stdin []byte, doc *document) error {
 // decodeError says where in the configuration something cannot be read.
 func decodeError(section string, err error) error {
 	var wrongType *jsonobject.TypeError
-	if !errors.As(err, &wrongType) {
-		return failf(types.ErrDecodingFailure, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
+	if errors.As(err, &wrongType) {
+		return failf(types.ErrDecodingFailure, "network configuration: %w; correct it", wrongType.In(section))
 	}
-	return wrongTypeError(section, wrongType.Field, wrongType.Kind)
+	return failf(types.ErrDecodingFailure, "network configuration is not valid JSON: %w; check it with: python3 -m json.tool", err)
 }
 
 // decodeSection reads a part of a configuration that is valid JSON, if it is there.
@@ -202,18 +202,13 @@ func decodeSection(key string, text json.RawMessage, into any) error {
 	}
 	err := json.Unmarshal(text, into)
 	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
-		return wrongTypeError(key, wrongType.Field, wrongType.Value)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrongType):
+		return decodeError(key, jsonobject.FromStandard(wrongType))
 	}
-	if err != nil {
-		return failf(types.ErrDecodingFailure, "network configuration: %s: %w", key, err)
-	}
-	return nil
-}
-
-func wrongTypeError(section, field, kind string) error {
-	where := strings.Trim(section+"."+field, ".")
-	return failf(types.ErrDecodingFailure, "network configuration: %w; see the plugin's documentation", &jsonobject.TypeError{Field: where, Kind: kind})
+	return failf(types.ErrDecodingFailure, "network configuration: %s: %w; correct it", key, err)
 }
 
 func checkKeys(stdin []byte) error {

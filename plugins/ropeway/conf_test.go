@@ -57,6 +57,14 @@ func TestBadConfigurationIsRefusedWithItsCause(t *testing.T) {
 		"too old version":    {conf: n.conf("cniVersion", "0.2.0"), code: types.ErrIncompatibleCNIVersion, words: []string{"0.2.0"}},
 		"unknown key":        {conf: n.conf("podCIDR", "10.1.0.0/24"), code: types.ErrUnsupportedField, words: []string{`"podCIDR"`, `"10.1.0.0/24"`, "podCIDRs"}},
 		"wrong type":         {conf: n.conf("mtu", "large"), code: types.ErrDecodingFailure, words: []string{"mtu", "string"}},
+		"MTU with a point":   {conf: strings.Replace(n.conf("mtu", 1450), "1450", "1450.0", 1), code: types.ErrDecodingFailure, words: []string{"mtu", "1450.0", "integer"}},
+		"type is a number":   {conf: n.conf("ipam", map[string]any{"type": 5}), code: types.ErrDecodingFailure, words: []string{"ipam.type", "number 5", "string"}},
+		"IPAM is a list":     {conf: n.conf("ipam", []string{}), code: types.ErrDecodingFailure, words: []string{"ipam ", "array", "object"}},
+		"pod CIDR a number":  {conf: n.conf("podCIDRs", []any{"10.99.0.0/24", 5}), code: types.ErrDecodingFailure, words: []string{"podCIDRs[1]", "number 5"}},
+		"capability a list":  {conf: n.conf("runtimeConfig", []string{}), code: types.ErrDecodingFailure, words: []string{"runtimeConfig", "array"}},
+		"wish of a type":     {conf: n.conf("runtimeConfig", map[string]any{"mac": 7}), code: types.ErrDecodingFailure, words: []string{"runtimeConfig.", "number", "string"}},
+		"dns of a type":      {conf: n.conf("dns", map[string]any{"nameservers": "10.0.0.10"}), code: types.ErrDecodingFailure, words: []string{"dns.nameservers", "string", "list"}},
+		"args of a type":     {conf: n.conf("args", map[string]any{"cni": "x"}), code: types.ErrDecodingFailure, words: []string{"args.cni", "string", "object"}},
 		"negative MTU":       {conf: n.conf("mtu", -1), code: types.ErrInvalidNetworkConfig, words: []string{"mtu -1"}},
 		"huge MTU":           {conf: n.conf("mtu", 70000), code: types.ErrInvalidNetworkConfig, words: []string{"mtu 70000"}},
 		"no IPAM":            {conf: n.conf("ipam", nil), code: types.ErrInvalidNetworkConfig, words: []string{"ipam.type", "ropeway-ipam"}},
@@ -77,6 +85,26 @@ func TestBadConfigurationIsRefusedWithItsCause(t *testing.T) {
 			n.wantError(call{verb: "ADD", id: "a", netns: pod, args: tt.args, conf: tt.conf}, tt.code, tt.words...)
 			n.wantNothingLeft()
 		})
+	}
+}
+
+// DEL asks the allocator that ADD asked, whatever else is wrong by then.
+func TestDelReadsWhatItNeedsBesideMistakes(t *testing.T) {
+	for _, mistake := range []string{`"mtu":"large"`, `"podCIDRs":5`, `"cniVersion":{}`, `"unknown":1`, `"runtimeConfig":7`, `"dns":[]`} {
+		for _, text := range []string{
+			`{` + mistake + `,"name":"demo","stateDir":"/s","ipam":{"type":"host-local"}}`,
+			`{"ipam":{"type":"host-local","more":[]},"stateDir":"/s","name":"demo",` + mistake + `}`,
+		} {
+			c, err := parseLenient([]byte(text))
+			if err != nil || c.IPAMType != "host-local" || c.Name != "demo" || c.StateDir != "/s" {
+				t.Errorf("%s: %+v, %v", text, c, err)
+			}
+		}
+	}
+	for _, text := range []string{`{"name":"demo","ipam":5}`, `{"name":"demo","ipam":{"type":5}}`, `{"name":"demo"}`} {
+		if c, err := parseLenient([]byte(text)); err != nil || c.IPAMType != inProcess || c.Name != "demo" {
+			t.Errorf("%s: %+v, %v", text, c, err)
+		}
 	}
 }
 

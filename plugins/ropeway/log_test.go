@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEachVerbThatChangesSomethingIsLogged(t *testing.T) {
@@ -23,13 +25,16 @@ func TestEachVerbThatChangesSomethingIsLogged(t *testing.T) {
 	var got []string
 	for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
 		var entry struct {
-			Level, Msg, Verb, Container, Error string
-			Took                               int64
+			Time                                       time.Time
+			Level, Msg, Verb, Container, IfName, Error string
+			Took                                       int64
+			Addresses                                  []netip.Addr
 		}
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if entry.Took <= 0 || (entry.Level == "ERROR") != (entry.Error != "") {
+		served := entry.Error == ""
+		if entry.Took <= 0 || (entry.Level == "ERROR") != (entry.Error != "") || time.Since(entry.Time).Abs() > time.Hour || entry.IfName != "eth0" || served != (len(entry.Addresses) == 2) {
 			t.Errorf("line %s", line)
 		}
 		got = append(got, entry.Verb+" "+entry.Container+" "+entry.Msg)

@@ -68,16 +68,15 @@ func printed(link kernel.PodLink, netns string, dns types.DNS, version string) [
 }
 
 func writeDNS(w *jsonobject.Writer, dns types.DNS) {
-	itself := func(s string) string { return s }
-	for _, list := range []struct {
-		name    string
-		entries []string
-	}{{"nameservers", dns.Nameservers}, {"search", dns.Search}, {"options", dns.Options}} {
-		if len(list.entries) > 0 {
-			jsonobject.Strings(w, list.name, list.entries, itself)
+	list := func(name string, entries []string) {
+		if len(entries) > 0 {
+			jsonobject.Strings(w, name, entries, func(s string) string { return s })
 		}
 	}
+	list("nameservers", dns.Nameservers)
 	w.NonEmpty("domain", dns.Domain)
+	list("search", dns.Search)
+	list("options", dns.Options)
 }
 
 // joined is a result that keeps what earlier plugins of a chain made, as the
