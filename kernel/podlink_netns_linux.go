@@ -38,7 +38,7 @@ func OpenPodNetns(path string) (*PodNetns, error) {
 	return n, nil
 }
 
-// openSockets asks the first socket for the caller's namespace, which takes a tenth
+// openSockets asks the first socket for the caller's namespace, which takes a sixth
 // of the time that a look into /proc takes.
 func (n *PodNetns) openSockets() (err error) {
 	if n.host, err = newRouteSocket(); err != nil {

@@ -1,5 +1,7 @@
 package kernel
 
+import "sync"
+
 // Report says what has changed.
 type Report int
 
@@ -12,8 +14,11 @@ const (
 	Changed
 )
 
-// reports is a channel that holds one report, the greatest. One goroutine sends.
-type reports struct{ c chan Report }
+// reports is a channel that holds one report, the greatest.
+type reports struct {
+	mu sync.Mutex
+	c  chan Report
+}
 
 func newReports() *reports { return &reports{c: make(chan Report, 1)} }
 
@@ -21,6 +26,8 @@ func (r *reports) send(report Report) {
 	if report == nothing {
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	select {
 	case waiting := <-r.c:
 		report = max(report, waiting)

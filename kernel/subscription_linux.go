@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	mdl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -11,63 +13,97 @@ import (
 	"github.com/ropeway-net/ropeway/coalesce"
 )
 
-// watchBuffer holds some thousand notifications. When more come at once the
-// kernel says that some were lost, which is as good as a report.
-const watchBuffer = 1 << 20 // bytes
-
-// maxNotification is more than the kernel says in one datagram, in bytes.
-const maxNotification = 64 << 10
+const (
+	// watchBuffer holds some thousand notifications, in bytes. When more come at once
+	// the kernel says that some were lost, which is as good as a report.
+	watchBuffer = 1 << 20
+	// watchRest follows a reading that told of pods. A plugin makes a pod's link in
+	// less, so that it is disturbed once or twice and not a dozen times. After all
+	// else there is no rest: whoever has damaged something may not live long.
+	watchRest = 5 * time.Millisecond
+	// maxNotification is more than the kernel says in one datagram, in bytes.
+	maxNotification = 64 << 10
+	// mostDatagrams are read before a report is made of them.
+	mostDatagrams = 1024
+)
 
 // subscription is a socket that is told of changes.
 type subscription struct {
-	fd  int
-	buf []byte
+	fd     int
+	reader *coalesce.Reader
+	buf    []byte
 }
 
 // subscribe opens a socket that is told of what the groups of a netlink family
 // are about, in the connection's namespace.
-func (c *conn) subscribe(family int, groups uint32) (*subscription, error) {
+func (c *conn) subscribe(family int, groups uint32) (_ *subscription, err error) {
 	s := &subscription{fd: -1, buf: make([]byte, maxNotification)}
-	err := c.inNamespace(func() (err error) {
+	err = c.inNamespace(func() (err error) {
 		s.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, family)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("watch the kernel: %w", err)
+	if err == nil {
+		setReceiveBuffer(s.fd, watchBuffer)
+		err = unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})
 	}
-	if err = unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+	if err == nil {
+		s.reader, err = coalesce.New(s.fd)
+	}
+	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("watch the kernel: %w", err)
 	}
-	// Without privilege the buffer stays as small as the system has it.
-	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, watchBuffer)
 	return s, nil
 }
 
-func (s *subscription) Close() { _ = unix.Close(s.fd) }
+// setReceiveBuffer goes beyond what the system allows everybody
+// (net.core.rmem_max), as far as the process may.
+func setReceiveBuffer(fd, size int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+	}
+}
 
-// source judges each notification, since some keep what judges current, and
-// reports once for a reading. It calls lost when notifications were.
-func (s *subscription) source(to *reports, lost func(), judge func(mdl.Message) Report) coalesce.Source {
-	return coalesce.Source{FD: s.fd, Read: func() error {
-		report := nothing
-		defer func() { to.send(report) }()
-		for {
-			messages, err := s.receive()
-			switch {
-			case errors.Is(err, unix.EAGAIN):
-				return nil
-			case errors.Is(err, unix.ENOBUFS):
-				lost()
-				report = Changed
-			case err != nil:
-				return err
-			}
-			for _, m := range messages {
-				report = max(report, judge(m))
-			}
+// Close ends a subscription that was never received from, and whose run has ended.
+func (s *subscription) Close() {
+	if s.reader != nil {
+		s.reader.Close()
+	}
+	if s.fd >= 0 {
+		_ = unix.Close(s.fd)
+	}
+}
+
+// report makes a report of each reading until ctx ends or the socket breaks. Each
+// notification is judged, since some keep what judges current; lost is called when
+// some were.
+func (s *subscription) report(ctx context.Context, to *reports, lost func(), judge func(mdl.Message) Report) error {
+	return s.reader.Run(ctx, watchRest, func() (bool, error) {
+		report, err := s.read(lost, judge)
+		to.send(report)
+		return report == PodsChanged, err
+	})
+}
+
+// read judges what is there, or the first part of it.
+func (s *subscription) read(lost func(), judge func(mdl.Message) Report) (Report, error) {
+	report := nothing
+	for range mostDatagrams {
+		messages, err := s.receive()
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return report, nil
+		case errors.Is(err, unix.ENOBUFS):
+			lost()
+			report = Changed
+		case err != nil:
+			return report, err
 		}
-	}}
+		for _, m := range messages {
+			report = max(report, judge(m))
+		}
+	}
+	return report, nil
 }
 
 // receive returns the notifications of one datagram: EAGAIN when there is none,

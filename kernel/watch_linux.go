@@ -4,19 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"time"
+	"sync"
 
 	mdl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"github.com/ropeway-net/ropeway/coalesce"
 )
-
-// watchRest is how long after a reading the next one comes. A plugin makes a pod's
-// link in less, so that it is disturbed once; whoever damages something is looked
-// for at once unless the damage follows another change that closely.
-const watchRest = 5 * time.Millisecond
 
 // routeGroups are the rtnetlink groups of a watch. Forwarding entries come
 // with neighbours; forwarding and reverse-path sysctls with netconf.
@@ -34,7 +27,7 @@ func routeGroups() uint32 {
 }
 
 // Watch implements [Kernel].
-func (c *conn) Watch(ctx context.Context) (_ <-chan Report, err error) {
+func (c *conn) Watch(ctx context.Context) (<-chan Report, error) {
 	routes, err := c.subscribe(unix.NETLINK_ROUTE, routeGroups())
 	if err != nil {
 		return nil, err
@@ -53,24 +46,30 @@ func (c *conn) Watch(ctx context.Context) (_ <-chan Report, err error) {
 	}
 
 	reports := newReports()
-	sources := []coalesce.Source{
-		routes.source(reports, func() { links.lost = true }, func(m mdl.Message) Report {
+	// A socket that broke ends the watch, so that it can begin again.
+	ctx, stop := context.WithCancel(ctx)
+	var receivers sync.WaitGroup
+	receivers.Go(func() {
+		defer stop()
+		_ = routes.report(ctx, reports, func() { links.lost = true }, func(m mdl.Message) Report {
 			if owned.damaged(m) {
 				c.culprits.blame(m.Header.PID)
 			}
 			return links.judge(m)
-		}),
-		tables.source(reports, func() {}, func(m mdl.Message) Report {
+		})
+	})
+	receivers.Go(func() {
+		defer stop()
+		_ = tables.report(ctx, reports, func() {}, func(m mdl.Message) Report {
 			if !c.firewalls.concerns(m) {
 				return nothing
 			}
 			c.culprits.blame(m.Header.PID)
 			return Changed
-		}),
-	}
+		})
+	})
 	go func() {
-		// A socket that broke ends the watch, so that it can begin again.
-		_ = coalesce.Run(ctx, watchRest, sources...)
+		receivers.Wait()
 		routes.Close()
 		tables.Close()
 		close(reports.c)

@@ -103,8 +103,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for changes of the kernel: %w", err)
 	}
-	endpointsChanged := watchDir(ctx, &wait, watched{l.cfg.StateDir.Endpoints(), "endpoint records", "changes are seen by the pods' links"}, l.log)
-	confsChanged := watchDir(ctx, &wait, watched{l.cfg.Conflist.Dir, "CNI configurations", "changes are seen at the next resync"}, l.log)
+	endpointsChanged := watchDir(ctx, &wait, watched{l.cfg.StateDir.Endpoints(), "endpoint records", "changes are seen by the pods' links", l.cfg.Resync}, l.log)
+	confsChanged := watchDir(ctx, &wait, watched{l.cfg.Conflist.Dir, "CNI configurations", "changes are seen at the next resync", l.cfg.Resync}, l.log)
 	failed := make(chan error, 1)
 	wait.Go(func() {
 		if err := l.source.Run(ctx, l.inbox.publish, l.inbox.complain); err != nil {

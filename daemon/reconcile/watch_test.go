@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,7 +19,7 @@ func TestDirectoryTellsOfFilesThatComeAndGo(t *testing.T) {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	defer cancel()
-	reports := watchDir(ctx, &wait, watched{dir: dir, what: "files"}, slog.New(slog.DiscardHandler))
+	reports := watchDir(ctx, &wait, watched{dir: dir, what: "files", again: time.Hour}, slog.New(slog.DiscardHandler))
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +32,7 @@ func TestDirectoryTellsOfFilesThatComeAndGo(t *testing.T) {
 	}{
 		{"a file is written", func() error { return write(file) }, true},
 		{"it is written over", func() error { return write(file) }, true},
+		{"it may be read by all", func() error { return os.Chmod(file, 0o644) }, true},
 		{"it is removed", func() error { return os.Remove(file) }, true},
 		{"a temporary file is written", func() error { return write(temporary) }, false},
 		{"it is linked into place", func() error { return os.Link(temporary, file) }, true},
@@ -40,6 +42,7 @@ func TestDirectoryTellsOfFilesThatComeAndGo(t *testing.T) {
 		{"a file is written into the next one", func() error { return write(file) }, true},
 		{"the directory is renamed", func() error { return os.Rename(dir, dir+".old") }, true},
 		{"a file is written into the third", func() error { return write(file) }, true},
+		{"a file is written into the one renamed", func() error { return write(filepath.Join(dir+".old", "record.json")) }, false},
 	} {
 		if err := retried(step.do); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
@@ -59,6 +62,40 @@ func TestDirectoryTellsOfFilesThatComeAndGo(t *testing.T) {
 			}
 		}
 		settled(reports)
+	}
+}
+
+func TestDirectoryThatComesAndGoesStaysWatched(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "watched")
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer cancel()
+	reports := watchDir(ctx, &wait, watched{dir: dir, what: "files", again: 10 * time.Millisecond}, slog.New(slog.DiscardHandler))
+	for range 200 {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A file in its place, which no watch can be put upon.
+	if err := retried(func() error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(30 * time.Millisecond)
+	if err := retried(func() error { return os.Remove(dir) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := retried(func() error { return os.WriteFile(filepath.Join(dir, "first.json"), nil, 0o600) }); err != nil {
+		t.Fatal(err)
+	}
+	settled(reports)
+	if err := os.WriteFile(filepath.Join(dir, "second.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-reports:
+	case <-time.After(20 * time.Second):
+		t.Error("not watched any more")
 	}
 }
 

@@ -1,7 +1,7 @@
 package protocol
 
-// growStack lets the stack of the caller grow at once to what a verb needs. It
-// would double four times otherwise, and be copied each time, which takes a
+// growStack lets the stack of the caller grow at once to the 32 KB that ADD needs as a
+// rule. It would double four times otherwise, and be copied each time, which takes a
 // plugin a twentieth of its life. With 0 the room for it is never touched.
 //
 //go:noinline
