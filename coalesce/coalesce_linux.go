@@ -36,7 +36,7 @@ func New(fd int) (_ *Reader, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("wait for news: %w", err)
 	}
-	if err := unix.SetNonblock(own, true); err != nil { // so that the runtime takes it into its own poller
+	if err = unix.SetNonblock(own, true); err != nil { // so that the runtime takes it into its own poller
 		_ = unix.Close(own)
 		return nil, fmt.Errorf("wait for news: %w", err)
 	}

@@ -76,7 +76,7 @@ func (s *section) decode(text []byte) error {
 	err := decodeStrict(text, "ipam", append([]jsonobject.Field{
 		{Name: "type", Into: &s.Type}, {Name: "dataDir", Into: &s.DataDir}, {Name: "stateDir", Into: &s.StateDir},
 		{Name: "resolvConf", Into: &s.ResolvConf}, {Name: "routes", Into: &routes}, {Name: "ranges", Into: &ranges},
-	}, s.rangeSection.fields()...)...)
+	}, s.fields()...)...)
 	if err == nil {
 		err = decodeList(routes, "ipam.routes", &s.Routes)
 	}

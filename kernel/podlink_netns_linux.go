@@ -50,7 +50,7 @@ func (n *PodNetns) openSockets() (err error) {
 	}
 	defer func() { _ = unix.Close(own) }()
 	var theirs, ours unix.Stat_t
-	if err := errors.Join(unix.Fstat(n.fd, &theirs), unix.Fstat(own, &ours)); err != nil {
+	if err = errors.Join(unix.Fstat(n.fd, &theirs), unix.Fstat(own, &ours)); err != nil {
 		return err
 	}
 	if sameNetns(theirs, ours) {

@@ -75,7 +75,7 @@ func TestNewsOfOthersIsPassedOver(t *testing.T) {
 	defer func() { _ = unix.Close(other) }()
 	message := make([]byte, unix.SizeofNlMsghdr)
 	message[0] = unix.SizeofNlMsghdr
-	if err := unix.Sendto(other, message, 0, own); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+	if err = unix.Sendto(other, message, 0, own); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
 		t.Fatal(err)
 	}
 	report, err := sub.read(never(t), func(m mdl.Message) Report {
