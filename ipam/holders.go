@@ -30,8 +30,8 @@ const (
 	holdersName = lastNamePrefix + "holders"
 	// placesName is the link that says how far the others go.
 	placesName = "places"
-	// fewest is the number of reservations that are read as quickly.
-	fewestIndexed = 64
+	// fewestLinked is the number of reservations below which reading them all is as quick.
+	fewestLinked = 64
 )
 
 // holders is the directory of these links. What changes it needs the lock.
@@ -128,7 +128,7 @@ func (h holders) drop() {
 // for.
 func (h holders) build(held []Reservation) {
 	h.drop()
-	if len(held) < fewestIndexed || os.Mkdir(h.dir.path(holdersName), 0o700) != nil {
+	if len(held) < fewestLinked || os.Mkdir(h.dir.path(holdersName), 0o700) != nil {
 		return
 	}
 	by := map[Attachment][]netip.Addr{}

@@ -16,7 +16,7 @@ func linked(t *testing.T) (Config, *Store) {
 	t.Helper()
 	c := newConfig(t, "10.1.0.0/24", "fd00:1::/120")
 	s := Open(c.Dir(), thisBoot)
-	for i := range fewestIndexed / 2 { // of two families
+	for i := range fewestLinked / 2 { // of two families
 		allocate(t, s, c, fmt.Sprint("other", i))
 	}
 	if (holders{s.dir}).areComplete() {

@@ -145,3 +145,37 @@ func TestRebootFreesOursAndKeepsWhatHostLocalMadeSince(t *testing.T) {
 	same(t, "new", []string{"10.1.0.4"}, n.must(call{ours, "ADD", "new", "", n.conf(ours, "10.1.0.0/24")}).addresses())
 	same(t, "held", []string{"10.1.0.3", "10.1.0.4"}, n.reservations())
 }
+
+// TestHostLocalMayComeAndGoWhereHoldersAreLinked is about a network of so many
+// reservations that our allocator leads from containers to their addresses.
+func TestHostLocalMayComeAndGoWhereHoldersAreLinked(t *testing.T) {
+	n := newNode(t)
+	const subnet = "10.1.0.0/24"
+	we, they := n.conf(ours, subnet), n.conf(theirs, subnet)
+	for i := range 64 {
+		n.put(fmt.Sprintf("10.1.0.%d", 100+i), fmt.Sprintf("other%d\r\neth0", i))
+	}
+	links := filepath.Join(n.networks, "net", "last_reserved_ip.holders")
+	linked := func() bool { _, err := os.Lstat(links); return err == nil }
+
+	first := n.must(call{ours, "ADD", "first", "", we})
+	if !linked() {
+		t.Fatal("nothing is linked")
+	}
+	n.must(call{theirs, "CHECK", "first", "", withPrevious(they, first)})
+	theirPod := n.must(call{theirs, "ADD", "theirs", "", they})
+	same(t, "host-local's", []string{"10.1.0.3"}, theirPod.addresses())
+	for _, id := range []string{"first", "theirs", "other7"} {
+		if a, err := n.run(call{ours, "ADD", id, "", we}); err == nil {
+			t.Errorf("a second ADD of %s gave %v", id, a.addresses())
+		}
+	}
+	n.must(call{ours, "CHECK", "theirs", "", withPrevious(we, theirPod)})
+	n.must(call{ours, "DEL", "theirs", "", we})
+	n.must(call{theirs, "DEL", "first", "", they})
+	for i := range 64 {
+		n.must(call{ours, "DEL", fmt.Sprint("other", i), "", we})
+	}
+	same(t, "at the end", []string(nil), n.reservations())
+	same(t, "who comes back", 1, len(n.must(call{ours, "ADD", "first", "", we}).addresses()))
+}
