@@ -20,8 +20,8 @@ const (
 // others cgroupPath, annotations and whatever runtimes send beside them are
 // accepted and left alone.
 type asked struct {
-	DNS     *endpoint.DNS
-	Aliases []string
+	DNS     *endpoint.DNS `json:"dns"`
+	Aliases []string      `json:"aliases"`
 }
 
 // validate bounds what goes into a record. Whether an alias is a name is for

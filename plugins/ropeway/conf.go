@@ -57,10 +57,10 @@ type document struct {
 
 // wishes are what the runtime asks for at this call.
 type wishes struct {
-	MAC          string
-	PortMappings []portMapping
+	MAC          string        `json:"mac"`
+	PortMappings []portMapping `json:"portMappings"`
 	asked
-	Bandwidth bandwidthEntry
+	Bandwidth bandwidthEntry `json:"bandwidth"`
 }
 
 // knownKeys are ours, the specification's, and what runtimes add. Some are
@@ -105,7 +105,11 @@ func parseConf(stdin []byte, cniArgs string) (conf, error) {
 // takeWishes takes over what the runtime asks for.
 func (c *conf) takeWishes(doc document, cniArgs string) error {
 	var w wishes
-	var args struct{ CNI struct{ MAC string } }
+	var args struct {
+		CNI struct {
+			MAC string `json:"mac"`
+		} `json:"cni"`
+	}
 	err := decodeSection("runtimeConfig", doc.RuntimeConfig, &w)
 	if err == nil {
 		err = decodeSection("args", doc.Args, &args)

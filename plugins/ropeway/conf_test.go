@@ -62,7 +62,7 @@ func TestBadConfigurationIsRefusedWithItsCause(t *testing.T) {
 		"IPAM is a list":     {conf: n.conf("ipam", []string{}), code: types.ErrDecodingFailure, words: []string{"ipam ", "array", "object"}},
 		"pod CIDR a number":  {conf: n.conf("podCIDRs", []any{"10.99.0.0/24", 5}), code: types.ErrDecodingFailure, words: []string{"podCIDRs[1]", "number 5"}},
 		"capability a list":  {conf: n.conf("runtimeConfig", []string{}), code: types.ErrDecodingFailure, words: []string{"runtimeConfig", "array"}},
-		"wish of a type":     {conf: n.conf("runtimeConfig", map[string]any{"mac": 7}), code: types.ErrDecodingFailure, words: []string{"runtimeConfig.", "number", "string"}},
+		"wish of a type":     {conf: n.conf("runtimeConfig", map[string]any{"mac": 7}), code: types.ErrDecodingFailure, words: []string{"runtimeConfig.mac ", "number", "string"}},
 		"dns of a type":      {conf: n.conf("dns", map[string]any{"nameservers": "10.0.0.10"}), code: types.ErrDecodingFailure, words: []string{"dns.nameservers", "string", "list"}},
 		"args of a type":     {conf: n.conf("args", map[string]any{"cni": "x"}), code: types.ErrDecodingFailure, words: []string{"args.cni", "string", "object"}},
 		"negative MTU":       {conf: n.conf("mtu", -1), code: types.ErrInvalidNetworkConfig, words: []string{"mtu -1"}},

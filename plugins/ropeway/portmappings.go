@@ -16,10 +16,10 @@ const maxPortMappings = 1000
 
 // portMapping is an entry of the capability portMappings as it comes.
 type portMapping struct {
-	HostPort      int
-	ContainerPort int
-	Protocol      string
-	HostIP        string
+	HostPort      int    `json:"hostPort"`
+	ContainerPort int    `json:"containerPort"`
+	Protocol      string `json:"protocol"`
+	HostIP        string `json:"hostIP"`
 }
 
 // parsePortMappings checks the capability portMappings. Runtimes pass ports of
