@@ -40,15 +40,11 @@ func (e HostEnd) IsNobodys() bool {
 // HostEnds returns the host ends of all pod links in the caller's namespace that
 // are in use.
 func HostEnds(ctx context.Context) ([]HostEnd, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open a netlink socket: %w", err)
-	}
-	defer h.Close()
-	links, err := dump(ctx, "links", h.LinkList)
+	h, links, err := listLinks(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer h.Close()
 	neighbours, err := dump(ctx, "neighbours", func() ([]netlink.Neigh, error) { return h.NeighList(0, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
@@ -71,15 +67,11 @@ func HostEnds(ctx context.Context) ([]HostEnd, error) {
 // StrayShapers names the host ends that are not there, or not in use, although the
 // device that shapes what comes from their pods is. ADD makes it after the link.
 func StrayShapers(ctx context.Context) ([]string, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open a netlink socket: %w", err)
-	}
-	defer h.Close()
-	links, err := dump(ctx, "links", h.LinkList)
+	h, links, err := listLinks(ctx)
 	if err != nil {
 		return nil, err
 	}
+	h.Close()
 	inUse := map[string]bool{}
 	for _, l := range links {
 		inUse[l.Attrs().Name] = l.Attrs().Group != RetiredGroup
@@ -92,4 +84,19 @@ func StrayShapers(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(strays)
 	return strays, nil
+}
+
+// listLinks returns the links of the caller's namespace, and the socket, which the
+// caller closes.
+func listLinks(ctx context.Context) (*netlink.Handle, []netlink.Link, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	links, err := dump(ctx, "links", h.LinkList)
+	if err != nil {
+		h.Close()
+		return nil, nil, err
+	}
+	return h, links, nil
 }
